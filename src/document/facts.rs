@@ -1,0 +1,297 @@
+//! Facts: what a policy states about signers, verifiers and clocks, and how the document holds on to them.
+//!
+//! A *raised* fact counts from the moment it stands in the document. A *lowered* one counts at its old value until everything that
+//! was minted or cached under it is gone. So no edit of a policy, in whatever order on however many replicas, shortens a promise.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Span, Timestamp};
+
+/// The facts by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactName {
+    /// The longest life of any token this keyset signs.
+    TokenTtl,
+    /// The longest a verifier may go on using a key set it fetched.
+    VerifierRefresh,
+    /// The longest a signer may go on using a document it read.
+    SignerRefresh,
+    /// A verifier whose refresh failed tries again within this.
+    VerifierRetry,
+    /// Any two clocks differ by at most this.
+    ClockSkew,
+    /// The max-age we send, for shared caches between us and verifiers.
+    CacheMaxAge,
+    /// How far a ready replica may lag behind the store.
+    StoreRefresh,
+    /// What the operator adds on top.
+    Margin,
+}
+
+impl FactName {
+    /// Every fact.
+    pub const ALL: [Self; 8] = [
+        Self::TokenTtl,
+        Self::VerifierRefresh,
+        Self::SignerRefresh,
+        Self::VerifierRetry,
+        Self::ClockSkew,
+        Self::CacheMaxAge,
+        Self::StoreRefresh,
+        Self::Margin,
+    ];
+
+    /// The name of the field in a policy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenTtl => "token_ttl",
+            Self::VerifierRefresh => "verifier_refresh",
+            Self::SignerRefresh => "signer_refresh",
+            Self::VerifierRetry => "verifier_retry",
+            Self::ClockSkew => "clock_skew",
+            Self::CacheMaxAge => "cache_max_age",
+            Self::StoreRefresh => "store_refresh",
+            Self::Margin => "margin",
+        }
+    }
+}
+
+/// A value for every fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // each is explained at its FactName
+pub struct Facts {
+    pub token_ttl: Span,
+    pub verifier_refresh: Span,
+    pub signer_refresh: Span,
+    pub verifier_retry: Span,
+    pub clock_skew: Span,
+    pub cache_max_age: Span,
+    pub store_refresh: Span,
+    pub margin: Span,
+}
+
+impl Facts {
+    /// The value of one fact.
+    pub const fn get(&self, name: FactName) -> Span {
+        match name {
+            FactName::TokenTtl => self.token_ttl,
+            FactName::VerifierRefresh => self.verifier_refresh,
+            FactName::SignerRefresh => self.signer_refresh,
+            FactName::VerifierRetry => self.verifier_retry,
+            FactName::ClockSkew => self.clock_skew,
+            FactName::CacheMaxAge => self.cache_max_age,
+            FactName::StoreRefresh => self.store_refresh,
+            FactName::Margin => self.margin,
+        }
+    }
+
+    /// The value of one fact, to be changed.
+    pub const fn get_mut(&mut self, name: FactName) -> &mut Span {
+        match name {
+            FactName::TokenTtl => &mut self.token_ttl,
+            FactName::VerifierRefresh => &mut self.verifier_refresh,
+            FactName::SignerRefresh => &mut self.signer_refresh,
+            FactName::VerifierRetry => &mut self.verifier_retry,
+            FactName::ClockSkew => &mut self.clock_skew,
+            FactName::CacheMaxAge => &mut self.cache_max_age,
+            FactName::StoreRefresh => &mut self.store_refresh,
+            FactName::Margin => &mut self.margin,
+        }
+    }
+
+    /// How long something minted or cached under these facts may outlive an edit that lowers one of them.
+    pub fn drain(&self) -> Span {
+        let minted = self.signer_refresh + self.token_ttl;
+        let cached = self.cache_max_age + self.verifier_refresh + self.verifier_retry;
+        self.store_refresh + minted.max(cached) + self.clock_skew * 2
+    }
+}
+
+/// One fact as the document holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldFact {
+    /// The value that was last adopted.
+    pub value: Span,
+    /// When it was last raised; `None` if never since the keyset began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised_at: Option<Timestamp>,
+    /// Greater values that still count, each until its moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<Draining>,
+}
+
+/// A lowered fact that still counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draining {
+    /// The old value.
+    pub value: Span,
+    /// Until when it counts.
+    pub until: Timestamp,
+}
+
+/// All facts as the document holds them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // each is explained at its FactName
+pub struct HeldFacts {
+    pub token_ttl: HeldFact,
+    pub verifier_refresh: HeldFact,
+    pub signer_refresh: HeldFact,
+    pub verifier_retry: HeldFact,
+    pub clock_skew: HeldFact,
+    pub cache_max_age: HeldFact,
+    pub store_refresh: HeldFact,
+    pub margin: HeldFact,
+}
+
+impl HeldFact {
+    fn in_force(&self, now: Timestamp) -> Span {
+        self.draining.iter().filter(|d| now < d.until).map(|d| d.value).fold(self.value, Span::max)
+    }
+
+    /// Whether nothing that the document holds on to stands in the way of adopting a lower value. A fact that was raised a moment
+    /// ago is not lowered at once: two replicas with different policies would otherwise raise and lower it in turns for ever.
+    fn may_be_lowered(&self, drain: Span, now: Timestamp) -> bool {
+        self.raised_at.is_none_or(|raised| now >= raised + drain)
+    }
+}
+
+impl HeldFacts {
+    /// One fact.
+    pub const fn get(&self, name: FactName) -> &HeldFact {
+        match name {
+            FactName::TokenTtl => &self.token_ttl,
+            FactName::VerifierRefresh => &self.verifier_refresh,
+            FactName::SignerRefresh => &self.signer_refresh,
+            FactName::VerifierRetry => &self.verifier_retry,
+            FactName::ClockSkew => &self.clock_skew,
+            FactName::CacheMaxAge => &self.cache_max_age,
+            FactName::StoreRefresh => &self.store_refresh,
+            FactName::Margin => &self.margin,
+        }
+    }
+
+    const fn get_mut(&mut self, name: FactName) -> &mut HeldFact {
+        match name {
+            FactName::TokenTtl => &mut self.token_ttl,
+            FactName::VerifierRefresh => &mut self.verifier_refresh,
+            FactName::SignerRefresh => &mut self.signer_refresh,
+            FactName::VerifierRetry => &mut self.verifier_retry,
+            FactName::ClockSkew => &mut self.clock_skew,
+            FactName::CacheMaxAge => &mut self.cache_max_age,
+            FactName::StoreRefresh => &mut self.store_refresh,
+            FactName::Margin => &mut self.margin,
+        }
+    }
+
+    /// What the document alone promises at `now`.
+    pub fn promised(&self, now: Timestamp) -> Facts {
+        let mut facts = Facts::default();
+        for name in FactName::ALL {
+            *facts.get_mut(name) = self.get(name).in_force(now);
+        }
+        facts
+    }
+
+    /// What rules decide on at `now`: of every fact the greater of what is promised and what the policy states.
+    pub fn in_force(&self, stated: &Facts, now: Timestamp) -> Facts {
+        let mut facts = self.promised(now);
+        for name in FactName::ALL {
+            *facts.get_mut(name) = facts.get(name).max(stated.get(name));
+        }
+        facts
+    }
+
+    /// These facts with everything adopted from `stated` that may be adopted at `now`; `None` when that changes nothing.
+    #[must_use]
+    pub fn adopting(&self, stated: &Facts, now: Timestamp) -> Option<Self> {
+        let drain = self.in_force(stated, now).drain();
+        let mut next = self.clone();
+        let mut changed = false;
+        for name in FactName::ALL {
+            let held = next.get_mut(name);
+            let value = stated.get(name);
+            if value > held.value {
+                // A fact that was zero has never been promised to anybody: stating it for the first time is no raise.
+                held.raised_at = (held.value > Span::ZERO).then_some(now).or(held.raised_at);
+                held.value = value;
+                changed = true;
+            } else if value < held.value && held.may_be_lowered(drain, now) {
+                let old = std::mem::replace(&mut held.value, value);
+                held.draining.push(Draining { value: old, until: now + drain });
+                changed = true;
+            }
+        }
+        if !changed {
+            return None;
+        }
+        for name in FactName::ALL {
+            let held = next.get_mut(name);
+            let value = held.value;
+            held.draining.retain(|d| now < d.until && d.value > value);
+        }
+        Some(next)
+    }
+
+    /// The next moment at which the promise changes by itself, or a lower value may be adopted.
+    pub fn next_change(&self, stated: &Facts, now: Timestamp) -> Option<Timestamp> {
+        let drain = self.in_force(stated, now).drain();
+        let drained = FactName::ALL.into_iter().flat_map(|n| self.get(n).draining.iter().map(|d| d.until));
+        let lowered = FactName::ALL
+            .into_iter()
+            .filter(|n| stated.get(*n) < self.get(*n).value)
+            .filter_map(|n| self.get(n).raised_at.map(|raised| raised + drain));
+        drained.chain(lowered).filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stated(ttl: Span) -> Facts {
+        Facts { token_ttl: ttl, signer_refresh: Span::minutes(5), ..Facts::default() }
+    }
+    const T0: Timestamp = Timestamp::EPOCH;
+
+    #[test]
+    fn a_raised_fact_counts_at_once_even_before_it_is_adopted() {
+        let held = HeldFacts::default().adopting(&stated(Span::hours(1)), T0).unwrap_or_default();
+        assert_eq!(held.in_force(&stated(Span::hours(24)), T0).token_ttl, Span::hours(24));
+        let raised = held.adopting(&stated(Span::hours(24)), T0).unwrap_or_default();
+        assert_eq!(raised.promised(T0).token_ttl, Span::hours(24));
+    }
+
+    #[test]
+    fn a_lowered_fact_counts_until_all_under_it_is_gone() {
+        let held = HeldFacts::default().adopting(&stated(Span::hours(24)), T0).unwrap_or_default();
+        let edit = T0 + Span::days(3);
+        let lowered = held.adopting(&stated(Span::hours(1)), edit).unwrap_or_default();
+        let gone = edit + Span::minutes(5) + Span::hours(24);
+        assert_eq!(lowered.promised(gone.minus(Span::millis(1))).token_ttl, Span::hours(24));
+        assert_eq!(lowered.promised(gone).token_ttl, Span::hours(1));
+        assert_eq!(lowered.next_change(&stated(Span::hours(1)), edit), Some(gone));
+        assert!(lowered.adopting(&stated(Span::hours(1)), edit).is_none(), "a second look changes nothing");
+    }
+
+    #[test]
+    fn two_policies_cannot_take_turns() {
+        let (low, high) = (stated(Span::hours(1)), stated(Span::hours(24)));
+        let mut held = HeldFacts::default().adopting(&low, T0).unwrap_or_default();
+        let mut swaps = 0;
+        for second in 0..86_400u64 {
+            let now = T0 + Span::seconds(second);
+            for policy in [&low, &high] {
+                if let Some(next) = held.adopting(policy, now) {
+                    held = next;
+                    swaps += 1;
+                }
+            }
+        }
+        assert_eq!(swaps, 1, "raised once, and not lowered while the other policy stands");
+        assert_eq!(held.promised(T0 + Span::days(1)).token_ttl, Span::hours(24));
+    }
+}

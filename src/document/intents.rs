@@ -1,0 +1,84 @@
+//! What operators asked for, as facts in the document: who, when, why. Not edits of a policy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Kid;
+use crate::time::Timestamp;
+
+/// The longest reason or actor that is kept, in characters.
+pub const LONGEST_REASON: usize = 300;
+
+/// Who asked, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intent {
+    /// The user's name and uid, as the control socket saw them.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+/// No scheduled generation or activation until a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// Until when.
+    pub until: Timestamp,
+    /// Who, when, why.
+    #[serde(flatten)]
+    pub intent: Intent,
+}
+
+/// Everything that was asked for and has not happened yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intents {
+    /// The next rotation is to begin now; its waits hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<Intent>,
+    /// Nothing scheduled is to happen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// Incoming keys are held until approved: set by a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Intent>,
+    /// Keys whose activation was approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved: Vec<(Kid, Intent)>,
+    /// Keys that must not become active.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<(Kid, Intent)>,
+}
+
+impl Intent {
+    /// An intent whose texts are cut to what a document has room for.
+    pub fn new(by: &str, at: Timestamp, reason: &str) -> Self {
+        let cut = |text: &str| text.chars().take(LONGEST_REASON).collect();
+        Self { by: cut(by), at, reason: cut(reason) }
+    }
+}
+
+impl Intents {
+    /// Whether scheduled steps are frozen at `now`.
+    pub fn frozen_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.freeze.as_ref().map(|freeze| freeze.until).filter(|until| now < *until)
+    }
+
+    /// Whether the activation of `kid` was approved.
+    pub fn approves(&self, kid: &Kid) -> bool {
+        self.approved.iter().any(|(approved, _)| approved == kid)
+    }
+
+    /// Whether `kid` must not become active.
+    pub fn taints(&self, kid: &Kid) -> bool {
+        self.tainted.iter().any(|(tainted, _)| tainted == kid)
+    }
+
+    /// Lets go of what was said about a key that is no longer incoming.
+    pub(super) fn forget_kid(&mut self, kid: &Kid) {
+        self.approved.retain(|(k, _)| k != kid);
+        self.tainted.retain(|(k, _)| k != kid);
+    }
+}

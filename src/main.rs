@@ -1,0 +1,2 @@
+//! keyrota
+fn main() {}
