@@ -6,4 +6,6 @@ pub mod jwk;
 pub mod key;
 pub mod name;
 pub mod secret;
+pub mod store;
 pub mod time;
+pub mod witness;
