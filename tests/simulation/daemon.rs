@@ -29,7 +29,10 @@ pub struct Process {
     pub seen: u64,
     /// The policy file is broken.
     broken: bool,
+    confirmed_before: Option<Timestamp>,
 }
+
+const UNSEEN: u64 = u64::MAX;
 
 pub struct Daemon {
     pub host: usize,
@@ -49,8 +52,17 @@ impl Daemon {
         let mut reconciler = Reconciler::new(Arc::clone(&ports), "production".parse().unwrap(), Arc::clone(&freshness));
         reconciler.want(BTreeMap::from([(NAME.parse().unwrap(), self.wanted.clone())]));
         let now = lock(shared).now;
-        let (pass, seen) = (None, u64::MAX);
-        self.process = Some(Process { ports, freshness, reconciler: Some(reconciler), pass, poll_at: Some(now), seen, broken: false });
+        let (pass, seen, confirmed_before) = (None, UNSEEN, None);
+        self.process = Some(Process {
+            ports,
+            freshness,
+            reconciler: Some(reconciler),
+            pass,
+            poll_at: Some(now),
+            seen,
+            broken: false,
+            confirmed_before,
+        });
         self.policy_changed = false;
     }
 
@@ -96,6 +108,7 @@ impl Daemon {
                 reconciler.hold_policy();
             }
             process.poll_at = None;
+            process.confirmed_before = process.freshness.confirmed_at();
             process.pass = Some(Box::pin(async move {
                 let events = reconciler.pass().await;
                 (reconciler, events)
@@ -106,7 +119,9 @@ impl Daemon {
         if let std::task::Poll::Ready((reconciler, events)) = pass.as_mut().poll(&mut context) {
             let failed = events.iter().any(|e| matches!(e, Event::StoreUnavailable { .. }));
             let now = lock(shared).now;
-            process.seen = lock(shared).hosts[self.host].shown;
+            // What it was shown counts as seen only if it says so itself.
+            let confirmed = process.freshness.confirmed_at() != process.confirmed_before;
+            process.seen = if confirmed { lock(shared).hosts[self.host].shown } else { UNSEEN };
             let behind = process.seen != lock(shared).revisions;
             if failed && lock(shared).hosts[self.host].store_away {
                 process.poll_at = None; // it would try in vain until the store is back
@@ -128,7 +143,7 @@ impl Daemon {
         let outside = lock(shared);
         let believes = outside.mutant == Some(Mutant::StaleReplicaReady);
         let Some(process) = self.process.as_ref() else { return false };
-        !self.is_frozen(outside.now) && (believes && process.seen != u64::MAX || process.freshness.is_fresh(outside.reading(self.host)))
+        !self.is_frozen(outside.now) && (believes && process.seen != UNSEEN || process.freshness.is_fresh(outside.reading(self.host)))
     }
 
     /// What verifiers get from it.
@@ -141,6 +156,17 @@ impl Daemon {
     pub fn active_kid(&self) -> Option<Kid> {
         let served = self.process.as_ref().and_then(|p| p.ports.served.lock().unwrap().clone());
         served.and_then(|d| d.active.as_ref().map(|a| a.key.kid.clone()))
+    }
+
+    /// For stories of failure.
+    pub fn standing(&self, shared: &Shared) -> String {
+        let Some(process) = &self.process else { return "down".into() };
+        let status = process.ports.status.lock().unwrap();
+        let wait = status.as_ref().map(|s| (s.wait.clone(), s.troubles.clone()));
+        let deadline = process.reconciler.as_ref().and_then(Reconciler::next_deadline);
+        let tail: Vec<_> = self.events.iter().rev().take(4).map(ToString::to_string).collect();
+        let fresh = process.freshness.is_fresh(lock(shared).reading(self.host));
+        format!("poll {:?} deadline {deadline:?} seen {} fresh {fresh} waits {wait:?} lately {tail:?}", process.poll_at, process.seen)
     }
 
     pub fn crash(&mut self) {

@@ -87,6 +87,9 @@ pub struct World {
     pub freeze_in_swap: Option<Span>,
 }
 
+/// A world that takes more steps than this goes round in circles.
+const MOST_STEPS: u64 = 150_000;
+
 pub const BIRTH: &str = "2026-01-05T00:00:00Z";
 
 /// Facts of an ordinary web service.
@@ -234,6 +237,8 @@ impl World {
     /// Lives until so long after birth.
     pub fn live(&mut self, until: Span) -> Result<(), String> {
         self.end = BIRTH.parse::<Timestamp>().unwrap() + until;
+        // The next one stands last; of two at the same moment the one that was scheduled first.
+        self.acts.reverse();
         self.acts.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         while self.now() < self.end {
             self.step().map_err(|why| self.story(&why))?;
@@ -250,6 +255,10 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
         let now = self.now();
+        if self.steps > MOST_STEPS {
+            let looks: Vec<_> = self.daemons.iter().map(|d| d.standing(&self.shared)).collect();
+            return Err(format!("at {now}: {MOST_STEPS} steps and no end; daemons: {looks:?}"));
+        }
         if self.acts.last().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, act)) = self.acts.pop() {
                 self.act(act)?;
