@@ -19,7 +19,8 @@ pub(super) fn check(root: &mut Node, report: &mut Report) {
 
 /// Checks `node` against `shape`; on a fault it is marked unsound.
 fn examine(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
-    if !node.sound {
+    // A value that was refused already has nothing to say; the fields below a refused mapping do.
+    if !node.sound && matches!(node.content, Content::Scalar { .. }) {
         return;
     }
     if let Content::Scalar { value: Yaml::Null, .. } = node.content {

@@ -115,6 +115,14 @@ fn every_kind_of_wrong_value_is_agreed_upon() {
     }
 }
 
+#[test]
+fn what_lies_below_a_refused_mapping_is_judged_too() {
+    let text = "&a\nversion: 1\nenvironment: t\nkeysets: !x\n  k: &b\n    algorithm: ES265\n    signers: [{user}]\n";
+    let found: Vec<_> = super::super::parse("t.yaml".as_ref(), text).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found.iter().all(|f| !f.contains("cannot be read")), "{found:#?}");
+}
+
 fn mutated() -> impl Strategy<Value = String> {
     let source = prop_oneof![Just(DEVELOPMENT), Just(DEMO), Just(FAULTY)];
     let piece = prop_oneof![
