@@ -189,7 +189,7 @@ impl KeysetPolicy {
     }
 }
 
-#[allow(clippy::ref_option, reason = "serde hands over a reference to the field")]
+#[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
 fn as_text<S: Serializer>(date: &Option<chrono::NaiveDate>, serializer: S) -> Result<S::Ok, S::Error> {
     match date {
         Some(date) => serializer.collect_str(date),

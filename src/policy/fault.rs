@@ -126,7 +126,7 @@ impl Report {
 /// The candidate that `text` was probably meant to be.
 pub(super) fn nearest<'c>(text: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let wanted = text.to_lowercase();
-    let farthest = 2.max(wanted.len() / 4);
+    let farthest = 1.max(wanted.len() / 3);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= farthest)

@@ -151,14 +151,14 @@ pub(super) fn most_live_keys(facts: &Facts, rotate_every: Span, max_window_wait:
 fn live_keys(figures: &Figures<'_>, found: &mut Vec<Broken>) {
     let (every, wait) = (figures.rotate_every, figures.max_window_wait);
     let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention());
+    if every < propagation + wait {
+        // Announcing alone does not fit, which has been said already: how many keys pile up is no news.
+        return;
+    }
     let Some(keys) = most_live_keys(&figures.facts, every, wait) else {
-        // Where announcing alone does not fit, that has been said already.
-        if every >= propagation + wait {
-            let what =
-                format!("{every} is no more than the {wait} between two openings of the window, so keys would pile up without bound");
-            let hint = format!("more than {wait}, or let the window open more often");
-            found.push(Broken { field: "rotate_every", what, hint, weight: Weight::Refused });
-        }
+        let what = format!("{every} is no more than the {wait} between two openings of the window, so keys would pile up without bound");
+        let hint = format!("more than {wait}, or let the window open more often");
+        found.push(Broken { field: "rotate_every", what, hint, weight: Weight::Refused });
         return;
     };
     let most = MOST_LIVE_KEYS as u64;

@@ -150,7 +150,7 @@ with_common_fields! {
         pub secret_format: Option<RawSecretFormat>,
         /// How kids are made. Default: thumbprint for key pairs, uuid for secrets and API keys.
         pub kid: Option<KidFormat>,
-        /// The age beyond which the signing key counts as stale. Default: rotate_every and the waits.
+        /// The age beyond which the signing key counts as stale. Default: `rotate_every` and the waits.
         #[schemars(with = "Option<SpanText>")]
         pub max_age: Option<Span>,
         /// Who makes the keys. Default: generated.

@@ -24,8 +24,11 @@ const DEFAULT_CACHE: Span = Span::seconds(60);
 const DEFAULT_MARGIN: Span = Span::minutes(1);
 
 /// What the laws judge together: where one of these has a fault of its own, the sums would be about something else.
-const JUDGED: [&str; 16] = [
+const JUDGED: [&str; 19] = [
     "algorithm",
+    "token_ttl",
+    "verifier_refresh",
+    "signer_refresh",
     "rsa_bits",
     "hmac_bytes",
     "certificate",

@@ -19,7 +19,8 @@ pub(super) fn check(root: &mut Node, report: &mut Report) {
 
 /// Checks `node` against `shape`; on a fault it is marked unsound.
 fn examine(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
-    if !node.sound {
+    // A value that was refused already has nothing to say; the fields below a refused mapping do.
+    if !node.sound && matches!(node.content, Content::Scalar { .. }) {
         return;
     }
     if let Content::Scalar { value: Yaml::Null, .. } = node.content {
@@ -27,14 +28,15 @@ fn examine(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
         return;
     }
     if !shape.choices().is_empty() {
-        return choose(node, shape, report);
+        choose(node, shape, report);
+        return;
     }
     match shape.text("type") {
         Some("object") => mapping(node, shape, report),
         Some("array") => sequence(node, shape, report),
         Some(kind) => scalar(node, shape, kind, report),
         None if shape.0.contains_key("const") || shape.0.contains_key("enum") => {
-            one_of(node, shape.list("enum"), shape.0.get("const"), report)
+            one_of(node, shape.list("enum"), shape.0.get("const"), report);
         }
         None => {}
     }
@@ -96,7 +98,9 @@ fn sequence(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
         return refuse(node, report, format!("is {kind}, must be a list"), "write it as [one, two] or as lines that begin with `-`");
     };
     if let Some(inner) = shape.0.get("items").and_then(Shape::of) {
-        items.iter_mut().for_each(|item| examine(item, inner, report));
+        for item in items {
+            examine(item, inner, report);
+        }
     }
 }
 
@@ -155,7 +159,10 @@ fn one_of(node: &mut Node, list: &'static [Value], constant: Option<&'static Val
         [only] => format!("is `{text}`, must be {}", spelled(&[only])),
         _ => format!("`{text}` is none of {}", spelled(&lawful)),
     };
-    let hint = near.map_or_else(|| "use one of these".to_owned(), |near| format!("did you mean {near}?"));
+    let hint = near.map_or_else(
+        || format!("write {}", if lawful.len() == 1 { spelled(&lawful) } else { "one of these".to_owned() }),
+        |near| format!("did you mean {near}?"),
+    );
     refuse(node, report, what, hint);
 }
 
@@ -175,7 +182,7 @@ fn choose(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
     };
     match &node.content {
         Content::Scalar { text, value } => {
-            if !words.iter().any(|w| w.as_str().is_some_and(|w| *value == Yaml::from(w))) {
+            if !words.iter().any(|w| w.as_str().is_some() && w.as_str() == value.as_str()) {
                 let near = nearest(text, words.iter().filter_map(|w| w.as_str()));
                 let hint = near.map_or_else(hint, |near| format!("did you mean {near}?"));
                 let what = format!("`{text}` is not known here");
@@ -184,12 +191,11 @@ fn choose(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
         }
         Content::Mapping(entries) if entries.len() == 1 => {
             let name = entries[0].0.clone();
-            match shapes.iter().find(|s| s.fields().any(|(field, _)| field == name)) {
-                Some(chosen) => mapping(node, *chosen, report),
-                None => {
-                    let hint = nearest(&name, fields.iter().copied()).map_or_else(hint, |near| format!("did you mean `{near}`?"));
-                    refuse(node, report, format!("`{name}` is not known here"), hint);
-                }
+            if let Some(chosen) = shapes.iter().find(|s| s.fields().any(|(field, _)| field == name)) {
+                mapping(node, *chosen, report);
+            } else {
+                let hint = nearest(&name, fields.iter().copied()).map_or_else(hint, |near| format!("did you mean `{near}`?"));
+                refuse(node, report, format!("`{name}` is not known here"), hint);
             }
         }
         Content::Mapping(entries) => {
@@ -203,3 +209,6 @@ fn choose(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
         node.sound = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

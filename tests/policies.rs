@@ -1,0 +1,331 @@
+//! Policies as their authors meet them: the shipped ones, all faults at once, and every law at its boundary.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use keyrota::key::{Algorithm, KeySpec, SecretEncoding};
+use keyrota::policy::{
+    Audience, Fault, KeysetPolicy, Mode, Policy, Source, StoreConfig, TargetFormat, Warning, load_folder, parse, schema,
+};
+use keyrota::time::Span;
+
+type Parsed = Result<(Policy, Vec<Warning>), Vec<Fault>>;
+
+fn shipped(name: &str) -> (Policy, Vec<Warning>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name);
+    parse(&path, &fs::read_to_string(&path).unwrap()).unwrap()
+}
+
+fn keyset<'p>(policy: &'p Policy, name: &str) -> &'p KeysetPolicy {
+    &policy.keysets[&name.parse().unwrap()]
+}
+
+/// A policy with one keyset, `k`; `store` and `fields` are lines of YAML in flow style.
+fn one(store: &str, fields: &str) -> Parsed {
+    parse("t.yaml".as_ref(), &format!("version: 1\nenvironment: t\nstore: {{ {store} }}\nkeysets:\n  k: {{ {fields} }}\n"))
+}
+
+fn sentences(parsed: Parsed) -> Vec<String> {
+    parsed.map_or_else(|faults| faults.iter().map(ToString::to_string).collect(), |_| Vec::new())
+}
+
+#[test]
+fn the_demo_rotates_in_seconds() {
+    let (demo, warnings) = shipped("demo.yaml");
+    assert_eq!(warnings, []);
+    assert_eq!(demo.keysets.len(), 5);
+    for keyset in demo.keysets.values() {
+        assert_eq!(keyset.facts.propagation(), Span::seconds(15));
+        assert!(keyset.facts.retention() <= Span::seconds(21));
+        assert_eq!(keyset.rotate_every, Span::seconds(40));
+        assert!(keyset.most_live_keys() <= 3);
+        assert!(keyset.unsafe_reason.is_some());
+    }
+    let target = &keyset(&demo, "user-sessions").publish[0];
+    assert_eq!((target.format, target.audience, target.mode), (TargetFormat::Jwks, Audience::Verifiers, 0o644));
+    assert_eq!(target.path_in("/s".as_ref()), Path::new("/s/demo/user-sessions.jwks.json"));
+}
+
+#[test]
+fn the_development_policy_says_what_it_says() {
+    let (development, warnings) = shipped("development.yaml");
+    assert_eq!(warnings, []);
+    let names: Vec<_> = development.keysets.keys().map(keyrota::name::KeysetName::as_str).collect();
+    assert_eq!(names, ["algolia-agent-studio", "inkeep-agents", "partner-api", "service-calls", "user-sessions", "webhooks"]);
+    let sessions = keyset(&development, "user-sessions");
+    assert_eq!(sessions.max_window_wait(), Span::days(7) + Span::hours(1));
+    assert_eq!(sessions.max_age, sessions.rotate_every + sessions.facts.propagation() + sessions.max_window_wait());
+    assert_eq!(sessions.facts.propagation(), Span::seconds(5 + 60 + 900 + 120 + 60));
+    assert_eq!(sessions.facts.retention(), Span::seconds(5 + 300 + 3600 + 120 + 60));
+    assert_eq!(
+        keyset(&development, "service-calls").facts.verifier_refresh,
+        Span::hours(1),
+        "a profile of its own beats an inherited figure"
+    );
+    assert_eq!(keyset(&development, "algolia-agent-studio").source, Source::External);
+    assert_eq!(keyset(&development, "inkeep-agents").publish[0].mode, 0o600);
+    assert_eq!(keyset(&development, "partner-api").mode, Mode::Approve);
+    assert_eq!(keyset(&development, "partner-api").facts.token_ttl, Span::ZERO);
+    let KeySpec::Hmac { bytes, prefix, encoding, .. } = &keyset(&development, "webhooks").spec else { panic!("an HMAC secret") };
+    assert_eq!((*bytes, prefix.as_str(), *encoding), (32, "whsec_", SecretEncoding::Base64url));
+}
+
+#[test]
+fn the_schema_file_is_the_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/policy.schema.json");
+    let kept: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(kept, schema(), "run: keyrota schema > policies/policy.schema.json");
+}
+
+#[test]
+fn all_faults_at_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let text = fs::read_to_string(folder.join("faulty.yaml")).unwrap();
+    let found = sentences(parse("faulty.yaml".as_ref(), &text)).join("\n") + "\n";
+    let kept = folder.join("faulty.faults.txt");
+    if std::env::var_os("KEYROTA_BLESS").is_some() {
+        fs::write(&kept, &found).unwrap();
+    }
+    assert_eq!(found, fs::read_to_string(kept).unwrap(), "if that is better, run again with KEYROTA_BLESS=1");
+}
+
+const PAIR: &str = "algorithm: ES256, token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 5m";
+// The waits of a pair and of a secret with these facts: propagation 1145s = 19m5s, retention 4085s = 1h8m5s.
+const SECRET: &str = "algorithm: HS256, token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 5m";
+const NIGHTLY: &str = "rotation_window: {cron: 0 0 3 * * *, duration: 1h}";
+
+/// The store, fields that are just accepted, fields that are just refused, and what the refusal says.
+#[rustfmt::skip]
+const LAWS: &[(&str, &str, &str, &str)] = &[
+    ("kind: embedded", "rotate_every: 19m5s", "rotate_every: 19m4s999ms", "19m4s999ms is less than 19m5s: announcing a key takes 19m5s"),
+    ("kind: embedded", "rotate_every: 2d, rotation_window: {cron: 0 0 3 * * *, duration: 24h}", "rotate_every: 1d, rotation_window: {cron: 0 0 3 * * *, duration: 1h}", "1d is less than 1d19m5s: announcing a key takes 19m5s and waiting for its window up to 1d"),
+    ("kind: embedded", "rotate_every: 10d, max_age: 10d19m5s", "rotate_every: 10d, max_age: 10d19m4s", "10d19m4s is less than 10d19m5s"),
+    ("kind: embedded", "rollback_window: 1h8m5s", "rollback_window: 1h8m6s", "1h8m6s is more than 1h8m5s"),
+    ("kind: embedded", "rotate_every: 1d, jitter: 23h40m55s", "rotate_every: 1d, jitter: 23h40m56s", "23h40m56s is more than the 23h40m55s that 1d leaves"),
+    // (1145s + token_ttl + 485s) / 1145s, rounded up, and two: 16 keys up to a token_ttl of 14400s.
+    ("kind: embedded", "rotate_every: 19m5s, token_ttl: 4h", "rotate_every: 19m5s, token_ttl: 4h1s", "up to 17 keys would be alive at once, more than 16"),
+    ("kind: embedded", "verifier_refresh: 10m", "verifier_refresh: 9m59s", "9m59s is less than the 10m that common verifiers cache"),
+    ("kind: embedded", "algorithm: HS512, hmac_bytes: 64", "algorithm: HS512, hmac_bytes: 63", "63 bytes are fewer than the 64 of the hash of HS512"),
+    ("kind: embedded", "algorithm: HS256, hmac_bytes: 512", "algorithm: HS256, hmac_bytes: 513", "513 bytes are more than 512"),
+    ("kind: embedded", "algorithm: PS256, rsa_bits: 4096", "algorithm: PS256, rsa_bits: 1024", "`1024` is none of 2048, 3072, 4096"),
+    ("kind: embedded", "algorithm: PS256, rsa_bits: 2048", "algorithm: ES256, rsa_bits: 2048", "belongs to RSA keys, and this keyset is ES256"),
+    ("kind: embedded", "certificate: {common_name: a, validity: 99d}", "algorithm: HS256, certificate: {common_name: a, validity: 99d}", "belongs to key pairs, and this keyset is HS256"),
+    ("kind: embedded", "algorithm: HS256, secret_format: {encoding: hex}", "algorithm: ES256, secret_format: {encoding: hex}", "belongs to HMAC secrets and API keys"),
+    ("kind: embedded", "kid: thumbprint", "algorithm: HS256, kid: thumbprint", "the thumbprint of a secret"),
+    ("kind: embedded", "kid: {prefix: a.}", "kid: {prefix: a b}", "`a b` cannot begin a kid"),
+    ("kind: embedded", "source: external, start: import", "source: external", "`external` key pairs must be handed in"),
+    ("kind: embedded", "verifier: single-key, mode: approve", "verifier: single-key, mode: manual", "must be approved"),
+    ("kind: embedded", "rotation_window: {cron: 0 0 3 * * *, duration: 24h}", "rotation_window: {cron: 0 0 3 * * *, duration: 24h1s}", "is 1d1s, longer than the 1d between two openings"),
+    ("kind: embedded", "rotation_window: {cron: 0 0 3 * * *, duration: 1ms}", "rotation_window: {cron: 0 0 3 * * *, duration: 0s}", "is 0s, so the window never opens"),
+    ("kind: embedded", "publish: [file: {path: /a, format: pem}]", "algorithm: HS256, publish: [file: {path: /a, format: pem}]", "`pem` holds key pairs"),
+    ("kind: embedded", "publish: [file: {path: /a, format: jwks}]", "algorithm: HS256, publish: [file: {path: /a, format: jwks}]", "`jwks` holds public keys"),
+    ("kind: embedded", "algorithm: HS256, publish: [file: {path: /a, format: env}]", "publish: [file: {path: /a, format: env}]", "`env` holds one-line secrets"),
+    ("kind: embedded", "algorithm: HS256, publish: [file: {path: /a, format: document, for: verifiers}]", "publish: [file: {path: /a, format: document, for: verifiers}]", "which verifiers must not have"),
+    ("kind: embedded", "publish: [file: {path: /a/b, format: jwks}]", "publish: [file: {path: /a/../b, format: jwks}]", "has an empty part, `.` or `..`"),
+    ("kind: embedded", "publish: [file: {path: '{state_dir}/b', format: jwks}]", "publish: [file: {path: '{state_dirs}/b', format: jwks}]", "is not absolute"),
+    ("kind: embedded", "publish: [file: {path: /a, format: jwks}, file: {path: /b, format: jwks}]", "publish: [file: {path: /a, format: jwks}, file: {path: /a, format: jwks}]", "are in each other's way"),
+    ("kind: embedded", "publish: [file: {path: /a/x, format: pem}, file: {path: /a/y, format: pem}]", "publish: [file: {path: /a/x, format: jwks}, file: {path: /a, format: pem}]", "are in each other's way"),
+    ("kind: embedded", "publish: [file: {path: /a, format: document, mode: '0640'}]", "publish: [file: {path: /a, format: document, mode: '0644'}]", "lets everybody on the machine at a secret"),
+    ("kind: embedded", "unsafe: {reason: x}, verifier_refresh: 1m", "unsafe: {reason: ''}, verifier_refresh: 1m", "is blank"),
+    ("kind: embedded", "signers: [user: a]", "signers: [user: 'a b']", "is not a user or group"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h", "signer_refresh: 59m59s", "59m59s is less than the 1h that AWS's caching clients"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, rotate_every: 90m", "signer_refresh: 1h, rotate_every: 89m59s", "1h29m59s is less than 1h30m: a rotation makes 6 versions"),
+];
+
+#[test]
+fn every_law_at_its_boundary() {
+    for (store, accepted, refused, says) in LAWS {
+        let with = |fields: &str| {
+            // The fields of a case replace those of the pair that they are added to.
+            let base = PAIR.split(", ").filter(|f| !fields.contains(f.split_once(':').unwrap().0));
+            one(store, &base.chain([fields]).collect::<Vec<_>>().join(", "))
+        };
+        let faults = sentences(with(accepted));
+        assert!(faults.is_empty(), "{accepted}: {faults:#?}");
+        let faults = sentences(with(refused));
+        assert_eq!(faults.len(), 1, "{refused}: {faults:#?}");
+        assert!(faults[0].contains(says) && faults[0].contains("; hint: "), "{refused}: {}", faults[0]);
+    }
+}
+
+#[test]
+fn unsafe_excuses_facts_and_no_law() {
+    let excuse = "unsafe: {reason: a test}";
+    let short = "algorithm: ES256, token_ttl: 1h, verifier_refresh: 1m, signer_refresh: 5m";
+    let (policy, warnings) = one("kind: embedded", &format!("{short}, {excuse}")).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(policy.keysets.values().next().unwrap().unsafe_reason.as_deref(), Some("a test"));
+    assert_eq!(sentences(one("kind: embedded", &format!("{short}, {excuse}, rotate_every: 1m"))).len(), 1);
+    assert!(sentences(one("kind: aws-secrets-manager", &format!("{SECRET}, {excuse}"))).is_empty(), "an excused signer_refresh on AWS");
+    let (_, warnings) = one("kind: embedded", &format!("{PAIR}, {excuse}")).unwrap();
+    assert!(warnings[0].to_string().contains("keysets.k.unsafe: excuses nothing"), "{warnings:?}");
+    let shared = |keyset: &str| {
+        let text = format!("version: 1\nenvironment: t\ndefaults: {{ {excuse} }}\nkeysets:\n  a: {{ {PAIR} }}\n  b: {{ {keyset} }}\n");
+        parse("t.yaml".as_ref(), &text).unwrap().1
+    };
+    assert_eq!(shared(short), [], "it excuses one of the two");
+    assert!(shared(PAIR)[0].to_string().starts_with("t.yaml:3: defaults.unsafe: excuses nothing"));
+}
+
+#[test]
+fn the_three_facts_have_no_default() {
+    let faults = sentences(one("kind: embedded", "algorithm: ES256"));
+    for field in ["token_ttl", "verifier_refresh", "signer_refresh"] {
+        assert!(faults.iter().any(|f| f.contains(&format!("t.yaml:5: keysets.k.{field}: is missing; hint: ")) && f.contains("no default")));
+    }
+    assert_eq!(faults.len(), 3);
+    let api_key = sentences(one("kind: embedded", "algorithm: api-key, signer_refresh: 5m"));
+    assert!(api_key.len() == 1 && api_key[0].contains("verifier_refresh"), "{api_key:?}");
+    let told = sentences(one("kind: embedded", "algorithm: api-key, signer_refresh: 5m, verifier_refresh: 15m, token_ttl: 1h"));
+    assert!(told.len() == 1 && told[0].contains("presented, not minted"), "{told:?}");
+    assert!(one("kind: embedded", "algorithm: ES256, token_ttl: 1h, verifier_profile: pyjwt, signer_profile: socket").is_ok());
+}
+
+#[test]
+fn a_fault_under_defaults_is_told_once_and_where_it_stands() {
+    let text = "version: 1\nenvironment: t\ndefaults:\n  token_ttl: 15\n  verifier_refresh: 15m\n  signer_refresh: 5m\nkeysets:\n  a: {algorithm: ES256}\n  b: {algorithm: ES256}\n";
+    let faults = sentences(parse("t.yaml".as_ref(), text));
+    assert!(faults.len() == 1 && faults[0].starts_with("t.yaml:4: defaults.token_ttl: `15` has no unit; hint: "), "{faults:#?}");
+    let text = text.replace("15\n", "15m\n  rollback_window: 99d\n");
+    let faults = sentences(parse("t.yaml".as_ref(), &text));
+    assert!(faults.iter().all(|f| f.starts_with("t.yaml:5: defaults.rollback_window: 99d is more than ")), "{faults:#?}");
+}
+
+#[test]
+fn warnings_tell_what_is_lawful_and_odd() {
+    let warns = |store: &str, fields: &str| {
+        let (_, warnings) = one(store, &format!("{PAIR}, {fields}")).unwrap();
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(warns("kind: embedded", "rotate_every: 29m4s"), "", "5230s over 1744s: three keys and two");
+    assert!(warns("kind: embedded", "rotate_every: 29m3s").contains("up to 6 keys would be alive at once, more than the 5"));
+    assert!(
+        warns("kind: embedded", "certificate: {common_name: a, validity: 30d}").contains("certificates end after 30d, before their keys")
+    );
+    let text = format!("version: 1\nenvironment: t\nstore: {{kind: aws-secrets-manager}}\nkeysets:\n  inkeep-agents: {{ {SECRET} }}\n");
+    let (policy, warnings) = parse("t.yaml".as_ref(), &text.replace("signer_refresh: 5m", "signer_refresh: 1h")).unwrap();
+    assert!(warnings[0].to_string().contains("`keyrota/t/inkeep-agents` ends in `-` and six characters"), "{warnings:?}");
+    assert!(policy.store.is_shared() && policy.store.store_refresh() == Span::minutes(6));
+}
+
+#[test]
+fn the_aws_store_is_read_and_judged() {
+    let keyset = SECRET.replace("signer_refresh: 5m", "signer_refresh: 1h");
+    let all = "kind: aws-secrets-manager, prefix: a/b+, region: eu-west-3, endpoint_url: 'http://127.0.0.1:1', kms_key_id: alias/k, tags: {team: x}, replica_regions: [eu-west-1], profile: p";
+    let (policy, _) = one(all, &keyset).unwrap();
+    let StoreConfig::AwsSecretsManager(aws) = &policy.store else { panic!("AWS") };
+    assert_eq!((aws.prefix.as_str(), aws.region.as_deref(), aws.tags["team"].as_str()), ("a/b+", Some("eu-west-3"), "x"));
+    for (store, says) in [
+        ("prefix: 'a b'", "cannot begin a secret's name"),
+        ("region: 'eu west'", "is not a region"),
+        ("replica_regions: ['']", "is not a region"),
+        ("endpoint_url: 'ftp://x'", "is not an address"),
+        ("profile: ' '", "is blank"),
+        ("tags: {'aws:x': y}", "AWS refuses the tag"),
+    ] {
+        let faults = sentences(one(&format!("kind: aws-secrets-manager, {store}"), &keyset));
+        assert!(faults.len() == 1 && faults[0].starts_with("t.yaml:3: store.") && faults[0].contains(says), "{store}: {faults:?}");
+    }
+    let long = format!("kind: aws-secrets-manager, prefix: {}", "p".repeat(512));
+    assert!(sentences(one(&long, &keyset))[0].contains("would have 513 characters, AWS takes 512"));
+    assert!(one(&long[..long.len() - 1], &keyset).is_ok());
+    let big = keyset.replace("algorithm: HS256", "algorithm: RS512, rsa_bits: 4096, rotate_every: 96m");
+    let faults = sentences(one("kind: aws-secrets-manager", &big.replace("token_ttl: 1h", "token_ttl: 15h")));
+    assert!(faults.iter().any(|f| f.contains("keys has about") && f.contains("4096 are kept free for a revocation")), "{faults:#?}");
+}
+
+#[test]
+fn two_keysets_cannot_share_a_path() {
+    let text = |second: &str| {
+        let target = |path: &str| format!("{PAIR}, publish: [file: {{path: {path}, format: jwks}}]");
+        format!("version: 1\nenvironment: t\nkeysets:\n  a: {{ {} }}\n  b: {{ {} }}\n", target("/a"), target(second))
+    };
+    assert!(parse("t.yaml".as_ref(), &text("/b")).is_ok());
+    let faults = sentences(parse("t.yaml".as_ref(), &text("/a")));
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].contains("keysets.b.publish[0].file.path: `/a` and `/a` of keysets.a.publish[0].file.path (line 4)"), "{faults:?}");
+}
+
+#[test]
+fn a_digest_names_the_meaning() {
+    let digest = |text: &str| parse("t.yaml".as_ref(), text).unwrap().0.digest;
+    let plain = format!("version: 1\nenvironment: t\nkeysets:\n  k: {{ {PAIR} }}\n");
+    let spelled = format!(
+        "# a comment\nenvironment: t\nversion: 1\nstore: {{kind: embedded}}\nreconcile: '*/5 * * * * *'\nkeysets:\n  k: {{ {PAIR}, rotate_every: 720h, mode: auto }}\n"
+    );
+    assert_eq!(digest(&plain), digest(&spelled));
+    assert_ne!(digest(&plain), digest(&plain.replace("token_ttl: 1h", "token_ttl: 2h")));
+    assert_ne!(digest(&plain), digest(&plain.replace("k: {", "l: {")));
+}
+
+#[test]
+fn every_algorithm_has_a_policy() {
+    for algorithm in Algorithm::ALL {
+        let fields = PAIR.replace("ES256", algorithm.as_str());
+        let fields = if algorithm == Algorithm::ApiKey { fields.replace("token_ttl: 1h, ", "") } else { fields };
+        let (policy, warnings) = one("kind: embedded", &fields).unwrap();
+        assert_eq!((policy.keysets.values().next().unwrap().spec.algorithm(), warnings), (algorithm, Vec::new()));
+    }
+}
+
+#[test]
+fn a_name_is_the_files() {
+    let text = format!("version: 1\nenvironment: t\nkeysets:\n  k: {{ {PAIR}, {NIGHTLY} }}\n");
+    assert!(parse("/etc/keyrota/policies/t.yaml".as_ref(), &text).is_ok());
+    assert!(sentences(parse("u.yaml".as_ref(), &text))[0].contains("is `t`, the file is called `u`"));
+    assert!(
+        sentences(parse("v1.yaml".as_ref(), &text.replace("environment: t", "environment: v1")))[0].contains("a path of keyrota's own")
+    );
+}
+
+#[test]
+fn a_folder_is_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    chmod(dir, 0o755);
+    let write = |name: &str, text: &str| {
+        fs::write(dir.join(name), text).unwrap();
+        chmod(&dir.join(name), 0o644);
+    };
+    let says = |only: &[&str]| {
+        let only: Vec<_> = only.iter().map(|name| name.parse().unwrap()).collect();
+        load_folder(dir, &only).all_faults().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    write("policy.schema.json", "{}");
+    assert!(says(&[]).contains("holds no policy (*.yaml); hint: "));
+    let text = |name: &str| format!("version: 1\nenvironment: {name}\nkeysets:\n  k: {{ {PAIR} }}\n");
+    write("a.yaml", &text("a"));
+    write("b.yaml", "nonsense");
+    write(".b.yaml.swp", "");
+    assert!(says(&[]).contains("b.yaml:1: is text, must be a mapping"), "{}", says(&[]));
+    assert_eq!(says(&["a"]), "", "the other one was not asked for");
+    assert!(says(&["a", "c"]).contains("holds no c.yaml"));
+    write("b.yaml", &text("b"));
+    let both = load_folder(dir, &[]);
+    assert!(both.is_sound() && both.environments.len() == 2 && both.warnings.is_empty());
+    write("c.yml", &text("c"));
+    assert!(says(&[]).contains("c.yml:1: ends in .yml and is not read; hint: call it c.yaml"));
+    fs::remove_file(dir.join("c.yml")).unwrap();
+    write("Big Name.yaml", &text("c"));
+    assert!(says(&[]).contains("the file's name is no environment"));
+    fs::remove_file(dir.join("Big Name.yaml")).unwrap();
+    chmod(&dir.join("a.yaml"), 0o666);
+    assert!(says(&[]).contains("a.yaml:1: the file may be written by everybody (mode 0666)"));
+    chmod(&dir.join("a.yaml"), 0o664);
+    let loaded = load_folder(dir, &[]);
+    let (_, warnings) = loaded.environments[&"a".parse().unwrap()].as_ref().unwrap();
+    assert!(warnings[0].to_string().contains("may be written by its group (mode 0664)"));
+    chmod(dir, 0o777);
+    let refused = load_folder(dir, &[]);
+    assert!(refused.environments.is_empty() && refused.faults[0].what.contains("the folder may be written by everybody"));
+    chmod(dir, 0o775);
+    assert!(load_folder(dir, &[]).warnings[0].what.contains("the folder may be written by its group"));
+    chmod(dir, 0o755);
+    fs::write(dir.join("a.yaml"), b"version: 1\n\xff").unwrap();
+    assert!(says(&[]).contains("a.yaml:2: is not UTF-8 text"));
+    assert!(load_folder(&dir.join("nowhere"), &[]).faults[0].what.contains("cannot be read"));
+    assert!(load_folder(&dir.join("b.yaml"), &[]).faults[0].what.contains("is not a folder"));
+}
