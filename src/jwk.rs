@@ -2,8 +2,14 @@
 //!
 //! Invariant: [`PublicJwk`] has no field for a secret member (`d p q dp dq qi k oth`), so none can reach a key set.
 
+mod numbers;
+mod spki;
+mod verify;
+
 use std::collections::BTreeMap;
 
+pub use numbers::{LEAST_RSA_BITS, LEAST_RSA_EXPONENT, MOST_RSA_BITS, NumbersError};
+pub use spki::{EC_PUBLIC_KEY, ED25519, RSA_ENCRYPTION};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;

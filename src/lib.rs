@@ -4,6 +4,7 @@ pub mod digest;
 pub mod document;
 pub mod jwk;
 pub mod key;
+pub mod keygen;
 pub mod name;
 pub mod secret;
 pub mod time;
