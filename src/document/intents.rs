@@ -22,7 +22,6 @@ pub struct Intent {
 
 /// No scheduled generation or activation until a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Freeze {
     /// Until when.
     pub until: Timestamp,

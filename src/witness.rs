@@ -1,0 +1,110 @@
+//! What this host has seen of every keyset, kept in the state directory beside the store: so that a document that vanished, went
+//! back or was replaced is noticed, and so that a restart does not forget since when a place has agreed.
+//!
+//! Stated limit: restoring store and witness together cannot be seen from inside.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::document::Document;
+use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
+use crate::time::Timestamp;
+
+/// What was last seen of one keyset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The generation.
+    pub generation: Generation,
+    /// The document's digest at that generation.
+    pub digest: Digest,
+    /// What is known of the places that this host writes, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<String, PlaceMemory>,
+}
+
+/// What this host remembers of one place that it writes (a file target, the signer socket).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlaceMemory {
+    /// For verifiers: since when, without a break, the place has carried the kid. For signers: since when it has not named it.
+    pub since: BTreeMap<Kid, Timestamp>,
+    /// The digest of what was last written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
+    /// The file's change time after that write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+}
+
+/// How a document compares with what the witness saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is what was seen, or continues it, or nothing was seen yet.
+    Continues,
+    /// It is so much further that its lineage no longer reaches back to what was seen; taken as a continuation.
+    BeyondLineage,
+    /// A keyset that was seen is not in the store.
+    Vanished {
+        /// What was seen.
+        seen: Generation,
+    },
+    /// The store holds an earlier generation than was seen.
+    WentBack {
+        /// What was seen.
+        seen: Generation,
+        /// What is there.
+        found: Generation,
+    },
+    /// The store holds a document that does not descend from what was seen.
+    Forked {
+        /// What was seen.
+        seen: Generation,
+        /// What is there.
+        found: Generation,
+    },
+}
+
+impl Verdict {
+    /// Compares what is in the store with what was seen.
+    pub fn on(seen: Option<&Sighting>, found: Option<&Document>) -> Self {
+        let Some(seen) = seen else { return Self::Continues };
+        let Some(found) = found else { return Self::Vanished { seen: seen.generation } };
+        if found.generation < seen.generation {
+            return Self::WentBack { seen: seen.generation, found: found.generation };
+        }
+        let digest_then = if found.generation == seen.generation {
+            Some(found.digest())
+        } else {
+            found.lineage.iter().find(|(generation, _)| *generation == seen.generation).map(|(_, digest)| *digest)
+        };
+        match digest_then {
+            Some(digest) if digest == seen.digest => Self::Continues,
+            Some(_) => Self::Forked { seen: seen.generation, found: found.generation },
+            None => Self::BeyondLineage,
+        }
+    }
+
+    /// Whether the keyset must be left alone until an operator has decided.
+    pub const fn is_fault(&self) -> bool {
+        !matches!(self, Self::Continues | Self::BeyondLineage)
+    }
+}
+
+/// Why the witness could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the witness in the state directory cannot be used: {0}")]
+pub struct WitnessError(pub String);
+
+/// Where sightings are kept.
+pub trait Witness: Send + Sync + 'static {
+    /// Everything seen of one environment.
+    fn recall(&self, environment: &EnvironmentName) -> impl Future<Output = Result<BTreeMap<KeysetName, Sighting>, WitnessError>> + Send;
+
+    /// Notes what was seen. Many callers at once cost one commit.
+    fn note(&self, keyset: &KeysetId, sighting: &Sighting) -> impl Future<Output = Result<(), WitnessError>> + Send;
+
+    /// Forgets a keyset.
+    fn forget(&self, keyset: &KeysetId) -> impl Future<Output = Result<(), WitnessError>> + Send;
+}
