@@ -9,8 +9,8 @@ mod verify;
 use std::collections::BTreeMap;
 
 pub use numbers::{LEAST_RSA_BITS, LEAST_RSA_EXPONENT, MOST_RSA_BITS, NumbersError};
-pub use spki::{EC_PUBLIC_KEY, ED25519, RSA_ENCRYPTION};
 use serde::{Deserialize, Serialize};
+pub use spki::{EC_PUBLIC_KEY, ED25519, RSA_ENCRYPTION};
 
 use crate::digest::Digest;
 use crate::key::Algorithm;
@@ -137,10 +137,4 @@ impl PublicJwk {
 pub struct JwkSet<Jwk = PublicJwk> {
     /// The keys, kids unique.
     pub keys: Vec<Jwk>,
-}
-impl PublicNumbers {
-    /// The public key as SPKI PEM.
-    pub fn to_spki_pem(&self) -> String {
-        String::new()
-    }
 }

@@ -1,5 +1,7 @@
 //! The examples of the JOSE standards, against our own types: RFC 7515 A.1 to A.4, RFC 7517 A.1, RFC 7638 §3.1, RFC 8037 A.1 to A.4.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use keyrota::jwk::PublicNumbers;

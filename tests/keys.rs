@@ -1,5 +1,7 @@
 //! Every kind of key that is generated, seen from outside: by jsonwebtoken, through the published JSON; and what is refused.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 

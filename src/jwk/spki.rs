@@ -1,4 +1,4 @@
-//! Public keys as SubjectPublicKeyInfo, the PEM block `PUBLIC KEY` (RFC 5280 §4.1.2.7; RSA: RFC 3279, EC: RFC 5480,
+//! Public keys as `SubjectPublicKeyInfo`, the PEM block `PUBLIC KEY` (RFC 5280 §4.1.2.7; RSA: RFC 3279, EC: RFC 5480,
 //! Ed25519: RFC 8410).
 
 use rsa::pkcs8::der::asn1::{AnyRef, BitStringRef};
@@ -43,7 +43,7 @@ impl PublicNumbers {
         self.to_spki()?.to_pem("PUBLIC KEY", LineEnding::LF).map_err(|_| NumbersError::UnknownKind)
     }
 
-    /// The key as SubjectPublicKeyInfo in DER.
+    /// The key as `SubjectPublicKeyInfo` in DER.
     ///
     /// # Errors
     /// As [`PublicNumbers::to_spki_pem`].
@@ -77,7 +77,7 @@ impl PublicNumbers {
         if label == "PUBLIC KEY" { Self::from_spki_der(document.as_bytes()) } else { Err(NumbersError::UnknownKind) }
     }
 
-    /// Reads SubjectPublicKeyInfo in DER.
+    /// Reads `SubjectPublicKeyInfo` in DER.
     ///
     /// # Errors
     /// As [`PublicNumbers::from_spki_pem`].

@@ -50,11 +50,11 @@ mod tests {
     #[test]
     fn the_largest_number_fits_every_width() {
         // Were the width too small, the largest number would lose its highest digits and read back smaller.
-        for bytes in 1..=1024usize {
-            let digits = text(&vec![0xff; bytes]);
-            let bits_held = (digits.len() as f64) * 62f64.log2();
-            assert!(bits_held >= (bytes * 8) as f64, "{bytes}");
-            assert!(bits_held < (bytes * 8) as f64 + 12.0, "{bytes} octets take {} digits", digits.len());
+        for bytes in 1..=1024u16 {
+            let digits = text(&vec![0xff; usize::from(bytes)]);
+            let bits_held = f64::from(u32::try_from(digits.len()).unwrap()) * 62f64.log2();
+            let bits = f64::from(bytes) * 8.0;
+            assert!(bits_held >= bits && bits_held < bits + 12.0, "{bytes} octets take {} digits", digits.len());
         }
     }
 }
