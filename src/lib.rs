@@ -6,6 +6,7 @@ pub mod jwk;
 pub mod key;
 pub mod keygen;
 pub mod name;
+pub mod policy;
 pub mod publish;
 pub mod secret;
 pub mod store;

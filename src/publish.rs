@@ -17,46 +17,8 @@ pub use holding::{Holding, holding};
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::name::Kid;
+use crate::policy::{FileTarget, TargetFormat};
 use crate::time::Timestamp;
-
-/// What is written to a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetFormat {
-    /// The public key set (RFC 7517). Only for key pairs.
-    Jwks,
-    /// A directory with `public_key.pem` and, for signers, `private_key.pem` of the active key. Only for key pairs.
-    Pem,
-    /// Lines of `NAME=value` with the active secret.
-    Env,
-    /// For signers the whole keyset document; for verifiers the accepted keys only.
-    Document,
-}
-
-/// Who reads a target: it decides which wait its read-back belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// Whoever checks tokens.
-    Verifiers,
-    /// Whoever mints tokens or presents API keys.
-    Signers,
-}
-
-/// A file (for `pem` a directory) that keyrota writes and reads back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileTarget {
-    /// The path as the policy states it.
-    pub path: PathBuf,
-    /// What is written.
-    pub format: TargetFormat,
-    /// Who reads it.
-    pub audience: Audience,
-    /// Its permissions, such as `0o640`.
-    pub mode: u32,
-    /// The group that owns it; `None`: the daemon's.
-    pub group: Option<String>,
-    /// Whether a file may be overwritten that holds keys which keyrota does not know.
-    pub replace: bool,
-}
 
 /// How a place stands after it was brought in line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,17 +163,30 @@ pub trait Targets: Send + Sync + 'static {
 }
 
 /// Targets that are files of this host. The work is done on tokio's threads for blocking calls.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Files;
+#[derive(Debug, Clone)]
+pub struct Files {
+    state_dir: PathBuf,
+}
+
+impl Files {
+    /// Files of a daemon whose state directory is `state_dir`, where paths that begin with `{state_dir}` are.
+    pub const fn new(state_dir: PathBuf) -> Self {
+        Self { state_dir }
+    }
+
+    fn resolved(&self, target: &FileTarget) -> FileTarget {
+        FileTarget { path: target.path_in(&self.state_dir), ..target.clone() }
+    }
+}
 
 impl Targets for Files {
     async fn bring(&self, target: &FileTarget, document: &Document, expected: Option<Digest>) -> Result<Brought, PublishError> {
-        let (target, document) = (target.clone(), document.clone());
+        let (target, document) = (self.resolved(target), document.clone());
         blocking(target.path.clone(), move || bring(&target, &document, expected)).await
     }
 
     async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
-        let target = target.clone();
+        let target = self.resolved(target);
         blocking(target.path.clone(), move || file::remove(&target, expected)).await
     }
 }
@@ -224,7 +199,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(gone)?
 }
 
-/// What stands in `target`, compared with what `document` says must.
+/// What stands in `target` (its path resolved), compared with what `document` says must.
 ///
 /// # Errors
 /// The place could not be read.

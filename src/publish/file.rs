@@ -17,8 +17,9 @@ use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::format::{self, PRIVATE_PEM, PUBLIC_PEM};
-use super::{Audience, FileTarget, PublishError, Rendered, TargetFormat};
+use super::{PublishError, Rendered};
 use crate::digest::Digest;
+use crate::policy::{Audience, FileTarget, TargetFormat};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 

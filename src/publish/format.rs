@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Audience, FileTarget, PublishError, TargetFormat};
+use super::PublishError;
 use crate::digest::Digest;
 use crate::document::{Document, StateName};
 use crate::jwk::PublicJwk;
 use crate::key::{Algorithm, Key, KeyClass, Material};
 use crate::name::{Generation, Kid};
+use crate::policy::{Audience, FileTarget, TargetFormat};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::file;
 use super::format::PRIVATE_PEM;
-use super::{TargetFormat, file};
 use crate::document::Document;
 use crate::jwk::PublicNumbers;
 use crate::key::Algorithm;
 use crate::keygen::KeyPair;
 use crate::name::Kid;
+use crate::policy::TargetFormat;
 use crate::secret::SecretText;
 
 /// The keys that a place names.
