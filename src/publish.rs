@@ -1,8 +1,8 @@
 //! Places outside the document that keyrota writes for signers and verifiers, and reads back.
 //!
 //! The port [`Targets`] brings one place in line with a document: it looks first, writes only what differs, and says since when the
-//! place has held what it must. It never overwrites keys that the document does not know. It decides nothing: which wait a
-//! read-back belongs to is the business of [`crate::document`]'s readers. It knows no policy rules, no store and no schedule.
+//! place has held what it must. It never overwrites keys that the document does not know. It decides nothing: which
+//! wait a read-back belongs to is the reconciler's business. It knows no rules, no store and no schedule.
 
 mod file;
 mod format;
@@ -11,33 +11,24 @@ mod holding;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-pub use format::{AcceptedKeys, Part, Rendered, render};
-pub use holding::{Holding, holding};
+pub use format::{ACCEPTED_SCHEMA, Part, Rendered, render};
+use holding::holding;
 
 use crate::digest::Digest;
 use crate::document::Document;
-use crate::name::Kid;
+use crate::name::{KeysetId, Kid};
 use crate::policy::{FileTarget, TargetFormat};
 use crate::time::Timestamp;
 
 /// How a place stands after it was brought in line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Brought {
-    /// Whether it agrees.
-    pub state: PlaceState,
-    /// The keys that it names now, live or gone.
-    pub kids: Vec<Kid>,
-    /// The digest of what it must hold: what the caller is to expect next time, if the place agrees.
-    pub content: Digest,
-}
-
-/// Whether a place holds what it must.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PlaceState {
+pub enum Brought {
     /// It holds what it must, read back from the place itself.
     Agreed {
-        /// Since when: the file's change time (ctime), which nobody can set back. Where nothing is to be held, that of the directory.
-        since: Timestamp,
+        /// The digest of that: what is to be expected there next time.
+        content: Digest,
+        /// The file's change time (ctime), which nobody can set back. 1970 where there is nothing to hold and nothing there.
+        changed_at: Timestamp,
         /// Whether it was written just now.
         wrote: bool,
         /// Whether it was not what had last been written there: altered, damaged or removed by somebody else.
@@ -143,23 +134,18 @@ pub enum PublishError {
 
 /// The places that the reconciler writes.
 pub trait Targets: Send + Sync + 'static {
-    /// Brings `target` in line with `document`, and says since when it agrees. `expected` is the digest of what was last written
-    /// there ([`Brought::content`]); `None` if nothing is known to have been.
+    /// Brings `target` in line with `document` of `keyset`, and says since when it agrees. `expected` is the digest of what was last
+    /// written there ([`Brought::Agreed`]); `None` if nothing is known to have been.
     ///
     /// # Errors
     /// The place could not be read or written.
     fn bring(
         &self,
+        keyset: &KeysetId,
         target: &FileTarget,
         document: &Document,
         expected: Option<Digest>,
     ) -> impl Future<Output = Result<Brought, PublishError>> + Send;
-
-    /// Removes what was last written to `target`; whether there was something.
-    ///
-    /// # Errors
-    /// It holds something else ([`PublishError::NotOurs`]), or could not be removed.
-    fn remove(&self, target: &FileTarget, expected: Digest) -> impl Future<Output = Result<bool, PublishError>> + Send;
 }
 
 /// Targets that are files of this host. The work is done on tokio's threads for blocking calls.
@@ -179,15 +165,27 @@ impl Files {
     }
 }
 
-impl Targets for Files {
-    async fn bring(&self, target: &FileTarget, document: &Document, expected: Option<Digest>) -> Result<Brought, PublishError> {
-        let (target, document) = (self.resolved(target), document.clone());
-        blocking(target.path.clone(), move || bring(&target, &document, expected)).await
-    }
-
-    async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
+impl Files {
+    /// Removes what was last written to `target`; whether there was something.
+    ///
+    /// # Errors
+    /// It holds something else ([`PublishError::NotOurs`]), or could not be removed.
+    pub async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
         let target = self.resolved(target);
         blocking(target.path.clone(), move || file::remove(&target, expected)).await
+    }
+}
+
+impl Targets for Files {
+    async fn bring(
+        &self,
+        _keyset: &KeysetId,
+        target: &FileTarget,
+        document: &Document,
+        expected: Option<Digest>,
+    ) -> Result<Brought, PublishError> {
+        let (target, document) = (self.resolved(target), document.clone());
+        blocking(target.path.clone(), move || bring(&target, &document, expected)).await
     }
 }
 
@@ -204,54 +202,52 @@ async fn blocking<T: Send + 'static>(
 /// # Errors
 /// The place could not be read.
 pub fn read_back(target: &FileTarget, document: &Document) -> Result<ReadBack, PublishError> {
-    let wanted = render(target, document)?;
-    file::read(target).and_then(|found| Ok(compare(target, document, &wanted, &found)?.0))
+    compare(target, document, &render(target, document)?, &file::read(target)?)
 }
 
-/// As [`Targets::bring`], on the calling thread.
+/// As [`Targets::bring`], on the calling thread, with the target's path resolved.
 ///
 /// # Errors
 /// As there.
 pub fn bring(target: &FileTarget, document: &Document, expected: Option<Digest>) -> Result<Brought, PublishError> {
     let wanted = render(target, document)?;
-    let found = file::read(target)?;
-    let (before, named) = compare(target, document, &wanted, &found)?;
-    let content = wanted.digest();
-    // What was ours and is unchanged may differ from what is wanted now: that is an edit of ours on its way, not drift.
-    let drift = !matches!(before, ReadBack::Equal { .. }) && expected.is_some_and(|expected| found.digest() != expected);
-    match before {
+    let (found, content) = (file::read(target)?, wanted.digest());
+    let altered = expected.is_some_and(|expected| found.digest() != expected);
+    match compare(target, document, &wanted, &found)? {
         ReadBack::Equal { changed_at } => {
-            return Ok(Brought { state: PlaceState::Agreed { since: changed_at, wrote: false, drift }, kids: named, content });
+            // Content that is right is no drift, whoever wrote it. But when somebody removed what had to go anyway, nobody knows when.
+            return Ok(Brought::Agreed { content, changed_at, wrote: false, drift: altered && found.parts.is_empty() });
         }
         // What was ours and cannot be read any more is damage, not somebody else's key.
-        ReadBack::Foreign { kids } if !target.replace && !(kids.is_empty() && expected.is_some()) => {
-            return Ok(Brought { state: PlaceState::Foreign { kids }, kids: named, content });
+        ReadBack::Foreign { kids } if !target.replace && (!kids.is_empty() || expected.is_none()) => {
+            return Ok(Brought::Foreign { kids });
         }
         ReadBack::Missing | ReadBack::Differs { .. } | ReadBack::Foreign { .. } => file::write(target, &wanted)?,
     }
     match compare(target, document, &wanted, &file::read(target)?)? {
-        (ReadBack::Equal { changed_at }, kids) => {
-            Ok(Brought { state: PlaceState::Agreed { since: changed_at, wrote: true, drift }, kids, content })
-        }
+        ReadBack::Equal { changed_at } => Ok(Brought::Agreed { content, changed_at, wrote: true, drift: altered }),
         _ => Err(PublishError::NotKept(target.path.clone())),
     }
 }
 
-fn compare(target: &FileTarget, document: &Document, wanted: &Rendered, found: &file::Found) -> Result<(ReadBack, Vec<Kid>), PublishError> {
+fn compare(target: &FileTarget, document: &Document, wanted: &Rendered, found: &file::Found) -> Result<ReadBack, PublishError> {
+    if found.parts.is_empty() && wanted.parts.iter().any(|part| part.content.is_some()) {
+        return Ok(ReadBack::Missing);
+    }
+    if found.digest() == wanted.digest() && file::permissions_hold(target, wanted, found)? {
+        return Ok(ReadBack::Equal { changed_at: found.changed_at });
+    }
     let held = holding(target.format, &found.parts, document);
-    let verdict = if found.parts.is_empty() && wanted.parts.iter().any(|part| part.content.is_some()) {
-        ReadBack::Missing
-    } else if found.digest() == wanted.digest() && file::permissions_hold(target, wanted, found)? {
-        ReadBack::Equal { changed_at: found.changed_at }
-    } else if held.nameless || !held.foreign.is_empty() {
-        ReadBack::Foreign { kids: held.foreign }
-    } else {
-        ReadBack::Differs { kids: held.known.clone() }
-    };
-    Ok((verdict, held.known))
+    let foreign = held.nameless || !held.foreign.is_empty();
+    Ok(if foreign { ReadBack::Foreign { kids: held.foreign } } else { ReadBack::Differs { kids: held.known } })
 }
 
 impl PublishError {
+    /// A place that cannot be reached at all, as a double of [`Targets`] may say.
+    pub fn away() -> Self {
+        Self::Io { doing: "reach", path: PathBuf::new(), why: "the place is away".to_owned() }
+    }
+
     /// What an error of the operating system means for a target.
     fn from_os(doing: &'static str, path: &Path, error: rustix::io::Errno) -> Self {
         use rustix::io::Errno;

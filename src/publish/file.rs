@@ -30,7 +30,7 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 pub struct Found {
     /// The files that exist.
     pub parts: Vec<FoundPart>,
-    /// The latest change of any of them; of the directory where there are none.
+    /// The latest change of any of them; 1970 where there are none.
     pub changed_at: Timestamp,
 }
 
@@ -50,24 +50,31 @@ impl Found {
     }
 }
 
-/// The directory that the target's files are in, and the files by their names there.
-fn layout(target: &FileTarget) -> Result<(&Path, Vec<(Option<&'static str>, &OsStr)>), PublishError> {
+/// The directory that a target's files are in.
+struct Layout<'a> {
+    directory: &'a Path,
+    /// What a part calls its file, and the file's name there.
+    files: Vec<(Option<&'static str>, &'a OsStr)>,
+}
+
+fn layout(target: &FileTarget) -> Result<Layout<'_>, PublishError> {
     if target.format == TargetFormat::Pem {
         let mut files = vec![PUBLIC_PEM];
         if target.audience == Audience::Signers {
             files.push(PRIVATE_PEM);
         }
-        return Ok((&target.path, files.into_iter().map(|file| (Some(file), OsStr::new(file))).collect()));
+        let files = files.into_iter().map(|file| (Some(file), OsStr::new(file))).collect();
+        return Ok(Layout { directory: &target.path, files });
     }
     match (target.path.parent(), target.path.file_name()) {
-        (Some(parent), Some(name)) => Ok((parent, vec![(None, name)])),
+        (Some(directory), Some(name)) => Ok(Layout { directory, files: vec![(None, name)] }),
         _ => Err(PublishError::Path(target.path.clone())),
     }
 }
 
 /// What stands in the place of `target` now.
 pub fn read(target: &FileTarget) -> Result<Found, PublishError> {
-    let (directory, files) = layout(target)?;
+    let Layout { directory, files } = layout(target)?;
     let Some(place) = Place::open(directory, None)? else {
         return Ok(Found { parts: Vec::new(), changed_at: Timestamp::EPOCH });
     };
@@ -77,10 +84,6 @@ pub fn read(target: &FileTarget) -> Result<Found, PublishError> {
             found.parts.push(part);
             found.changed_at = found.changed_at.max(changed_at);
         }
-    }
-    if found.parts.is_empty() {
-        let stat = place.stat()?;
-        found.changed_at = moment(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
     }
     Ok(found)
 }
@@ -100,8 +103,8 @@ fn read_part(place: &Place, file: Option<&'static str>, name: &OsStr) -> Result<
     if !about.is_file() || about.len() > LARGEST {
         return Err(PublishError::NotAFile(path));
     }
-    // One octet of room to spare, so that reading to the end does not grow the buffer and leave a copy behind.
-    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
+    // Room to spare, so that reading to the end does not grow the buffer and leave a copy behind.
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 64);
     opened.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
     let part = FoundPart { file, content: SecretBytes::new(bytes), mode: about.mode() & 0o7777, group: about.gid() };
     Ok(Some((part, moment(about.ctime(), about.ctime_nsec()))))
@@ -129,7 +132,7 @@ fn group_of(target: &FileTarget) -> Result<Option<Gid>, PublishError> {
 
 /// Makes the place hold what is `wanted`, file by file.
 pub fn write(target: &FileTarget, wanted: &Rendered) -> Result<(), PublishError> {
-    let (directory, files) = layout(target)?;
+    let Layout { directory, files } = layout(target)?;
     let group = group_of(target)?;
     // Whoever may read the file may pass through the directories that are made for it.
     let readable = wanted.parts.iter().fold(target.mode, |mode, part| mode | part.mode) & 0o055;
@@ -155,7 +158,7 @@ pub fn remove(target: &FileTarget, expected: Digest) -> Result<bool, PublishErro
     if found.digest() != expected {
         return Err(PublishError::NotOurs(target.path.clone()));
     }
-    let (directory, files) = layout(target)?;
+    let Layout { directory, files } = layout(target)?;
     let Some(place) = Place::open(directory, None)? else { return Ok(false) };
     for (_, name) in files {
         clear_leftovers(&place, name)?;
@@ -193,8 +196,9 @@ fn replace(place: &Place, name: &OsStr, content: &SecretBytes, mode: u32, group:
 }
 
 fn fill(mut file: &File, path: &Path, content: &SecretBytes, mode: u32, group: (Option<Gid>, Option<&str>)) -> Result<(), PublishError> {
-    // Held until the file is closed: whoever clears leftovers sees that this one is in use.
-    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|e| PublishError::from_os("lock", path, e))?;
+    // Held until the file is closed: whoever clears leftovers sees that this one is in use. Where locks are not to be had, a clearer
+    // at the same moment makes the rename fail, and the next pass writes again.
+    let _ = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
     if let (Some(gid), Some(name)) = group {
         rustix::fs::fchown(file, None, Some(gid)).map_err(|e| match e {
             Errno::PERM => PublishError::GroupRefused { path: path.to_owned(), group: name.to_owned() },

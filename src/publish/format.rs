@@ -9,7 +9,7 @@ use crate::jwk::PublicJwk;
 use crate::key::{Algorithm, Key, KeyClass, Material};
 use crate::name::{Generation, Kid};
 use crate::policy::{Audience, FileTarget, TargetFormat};
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, SecretText};
 use crate::time::Timestamp;
 
 /// The file names in a `pem` directory.
@@ -41,7 +41,7 @@ pub struct Part {
 
 /// The keys that verifiers accept, for those that cannot do with a public key set: HMAC secrets and API keys.
 #[derive(Serialize)]
-pub struct AcceptedKeys<'a> {
+struct AcceptedKeys<'a> {
     schema: &'static str,
     environment: &'a str,
     keyset: &'a str,
@@ -94,17 +94,15 @@ pub fn render(target: &FileTarget, document: &Document) -> Result<Rendered, Publ
         TargetFormat::Env => Ok(whole(active.map(env))),
         TargetFormat::Document => match target.audience {
             Audience::Signers => Ok(whole(document.active.is_some().then(|| document.to_stored()))),
-            Audience::Verifiers => accepted(document).map(whole).ok_or_else(refused),
+            Audience::Verifiers if document.live().next().is_none() => Ok(whole(None)),
+            Audience::Verifiers => accepted(document).map(|set| whole(Some(set))).ok_or_else(refused),
         },
     }
 }
 
-/// The set of accepted keys; the inner `None` if there are none, the outer one if it could not be written.
-fn accepted(document: &Document) -> Option<Option<SecretBytes>> {
+/// The set of accepted keys; `None` if it could not be written.
+fn accepted(document: &Document) -> Option<SecretBytes> {
     let keys: Vec<_> = document.live().map(|live| accepted_key(live.key, live.state)).collect();
-    if keys.is_empty() {
-        return Some(None);
-    }
     let set = AcceptedKeys {
         schema: ACCEPTED_SCHEMA,
         environment: document.id.environment.as_str(),
@@ -116,14 +114,14 @@ fn accepted(document: &Document) -> Option<Option<SecretBytes>> {
     // Room for all of it, so that no half-written copy is left behind by a growing buffer.
     let mut bytes = Vec::with_capacity(1024 + 8 * 1024 * set.keys.len());
     serde_json::to_writer(&mut bytes, &set).ok()?;
-    Some(Some(SecretBytes::new(bytes)))
+    Some(SecretBytes::new(bytes))
 }
 
 fn accepted_key(key: &Key, state: StateName) -> AcceptedKey<'_> {
     let (secret, secret_sha256) = match &key.material {
         Material::Pair { .. } => (None, None),
         Material::Hmac { secret } => (Some(secret.expose()), None),
-        Material::ApiKey { secret, digest } => (secret.as_ref().map(|secret| secret.expose()), Some(*digest)),
+        Material::ApiKey { secret, digest } => (secret.as_ref().map(SecretText::expose), Some(*digest)),
     };
     AcceptedKey { kid: &key.kid, algorithm: key.algorithm, state, public_jwk: key.public_jwk(), secret, secret_sha256 }
 }
@@ -132,7 +130,7 @@ fn accepted_key(key: &Key, state: StateName) -> AcceptedKey<'_> {
 /// turn them back, systemd and containers hand them on as they stand.
 fn env(key: &Key) -> SecretBytes {
     let name = if key.class() == KeyClass::Asymmetric { "KEYROTA_PRIVATE_KEY" } else { "KEYROTA_SECRET" };
-    let secret = key.secret().map_or("", |secret| secret.expose());
+    let secret = key.secret().map_or("", SecretText::expose);
     let mut text = String::with_capacity(2 * secret.len() + 512);
     for (name, value) in [("KEYROTA_KID", key.kid.as_str()), ("KEYROTA_ALGORITHM", key.algorithm.as_str()), (name, secret)] {
         text.push_str(name);

@@ -89,7 +89,7 @@ impl Holding {
 
     fn read_numbers(&mut self, numbers: &PublicNumbers, document: &Document) {
         let live = document.live().find(|live| live.key.public_jwk().is_some_and(|jwk| jwk.numbers == *numbers));
-        match live.map(|live| Ok(live.key.kid.clone())).unwrap_or_else(|| numbers.thumbprint().to_string().parse()) {
+        match live.map_or_else(|| numbers.thumbprint().to_string().parse(), |live| Ok(live.key.kid.clone())) {
             Ok(kid) => self.name(kid, document),
             Err(_) => self.nameless = true,
         }
