@@ -2,9 +2,15 @@
 //!
 //! Invariant: [`PublicJwk`] has no field for a secret member (`d p q dp dq qi k oth`), so none can reach a key set.
 
+mod numbers;
+mod spki;
+mod verify;
+
 use std::collections::BTreeMap;
 
+pub use numbers::{LEAST_RSA_BITS, LEAST_RSA_EXPONENT, MOST_RSA_BITS, NumbersError};
 use serde::{Deserialize, Serialize};
+pub use spki::{EC_PUBLIC_KEY, ED25519, RSA_ENCRYPTION};
 
 use crate::digest::Digest;
 use crate::key::Algorithm;
@@ -131,10 +137,4 @@ impl PublicJwk {
 pub struct JwkSet<Jwk = PublicJwk> {
     /// The keys, kids unique.
     pub keys: Vec<Jwk>,
-}
-impl PublicNumbers {
-    /// The public key as SPKI PEM.
-    pub fn to_spki_pem(&self) -> String {
-        String::new()
-    }
 }

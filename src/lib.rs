@@ -9,6 +9,7 @@ pub mod forecast;
 pub mod freshness;
 pub mod jwk;
 pub mod key;
+pub mod keygen;
 pub mod lifecycle;
 pub mod name;
 pub mod observed;

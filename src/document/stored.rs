@@ -152,7 +152,7 @@ impl Document {
             kid: active.map(|k| k.kid.clone()),
             algorithm: active.map(|k| k.algorithm),
             private_key: private(KeyClass::Asymmetric).map(|s| s.expose().into()),
-            public_key: active.and_then(Key::public_jwk).map(|jwk| jwk.numbers.to_spki_pem()),
+            public_key: active.and_then(Key::public_jwk).and_then(|jwk| jwk.numbers.to_spki_pem().ok()),
             secret: private(KeyClass::Hmac).map(|s| s.expose().into()),
             next_refresh_hint_seconds: self.facts.signer_refresh.value.whole_seconds().max(1),
             class: self.class,

@@ -1,0 +1,59 @@
+//! HMAC secrets: random bytes written as text. The HMAC key is the UTF-8 bytes of the whole text, prefix included.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::{KeygenError, MOST_HMAC_BYTES, base62};
+use crate::key::{Algorithm, SecretEncoding};
+use crate::secret::SecretText;
+
+pub(super) fn generate(algorithm: Algorithm, bytes: u16, prefix: &str, encoding: SecretEncoding) -> Result<SecretText, KeygenError> {
+    let least = algorithm.least_hmac_bytes();
+    if least == 0 {
+        return Err(KeygenError::WrongClass(algorithm));
+    }
+    if !(least..=MOST_HMAC_BYTES).contains(&bytes) {
+        return Err(KeygenError::HmacSize { algorithm, bytes, least });
+    }
+    super::lawful_prefix(prefix)?;
+    let mut random = Zeroizing::new(vec![0u8; usize::from(bytes)]);
+    super::random(&mut random)?;
+    // Room for the longest encoding at once: a text that grew would leave copies behind.
+    let mut text = String::with_capacity(prefix.len() + 2 * random.len());
+    text.push_str(prefix);
+    match encoding {
+        SecretEncoding::Base64url => URL_SAFE_NO_PAD.encode_string(random.as_slice(), &mut text),
+        SecretEncoding::Base62 => base62::append(&mut text, &random),
+        SecretEncoding::Hex => {
+            let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+            text.extend(random.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 15)]));
+        }
+    }
+    Ok(SecretText::new(text))
+}
+
+/// The HMAC of an algorithm; `None` for others.
+const fn hash(algorithm: Algorithm) -> Option<hmac::Algorithm> {
+    match algorithm {
+        Algorithm::HS256 => Some(hmac::HMAC_SHA256),
+        Algorithm::HS384 => Some(hmac::HMAC_SHA384),
+        Algorithm::HS512 => Some(hmac::HMAC_SHA512),
+        _ => None,
+    }
+}
+
+/// The JWS signature of `message` by an HMAC key (RFC 7518 §3.2); `None` if the algorithm is none of HMAC's or the key is
+/// shorter than its hash.
+pub fn hmac_tag(algorithm: Algorithm, key: &[u8], message: &[u8]) -> Option<Vec<u8>> {
+    let hash = hash(algorithm).filter(|_| key.len() >= usize::from(algorithm.least_hmac_bytes()))?;
+    Some(hmac::sign(&hmac::Key::new(hash, key), message).as_ref().to_vec())
+}
+
+/// Whether the secret is as long as its hash and a message signed with it verifies.
+pub(super) fn round_trip(algorithm: Algorithm, secret: &SecretText, message: &[u8]) -> bool {
+    let key = secret.expose().as_bytes();
+    let (Some(tag), Some(hash)) = (hmac_tag(algorithm, key, message), hash(algorithm)) else { return false };
+    hmac::verify(&hmac::Key::new(hash, key), message, &tag).is_ok()
+}
