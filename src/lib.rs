@@ -6,6 +6,7 @@ pub mod jwk;
 pub mod key;
 pub mod name;
 pub mod secret;
+pub mod sqlite;
 pub mod store;
 pub mod time;
 pub mod witness;
