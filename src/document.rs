@@ -317,6 +317,16 @@ impl Document {
         self.live().map(|k| k.since).chain([self.updated_at]).max().unwrap_or(self.updated_at)
     }
 
+    /// The same document with words in the place of every secret: what `status --output json` shows and `plan --state` reads.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        shown.active = shown.active.map(|a| Active { key: a.key.without_secrets(), ..a });
+        shown.incoming = shown.incoming.into_iter().map(|i| Incoming { key: i.key.without_secrets(), ..i }).collect();
+        shown.retiring = shown.retiring.into_iter().map(|r| Retiring { key: r.key.without_secrets(), ..r }).collect();
+        shown
+    }
+
     /// What must hold of every document and its shape does not force.
     ///
     /// # Errors

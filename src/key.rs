@@ -323,6 +323,20 @@ impl Key {
         !matches!(self.material, Material::Hmac { .. }) && self.can_sign()
     }
 
+    /// The same key with words in the place of every secret: for output that is shown or sent elsewhere.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        let words = || SecretText::new("(not shown)".into());
+        match &mut self.material {
+            Material::Pair { private: secret @ Some(_), .. } | Material::ApiKey { secret: secret @ Some(_), .. } => {
+                *secret = Some(words());
+            }
+            Material::Hmac { secret } => *secret = words(),
+            Material::Pair { private: None, .. } | Material::ApiKey { secret: None, .. } => {}
+        }
+        self
+    }
+
     /// The same key without what signs; an HMAC secret stays, because its verifiers need it.
     #[must_use]
     pub fn erased(mut self) -> Self {

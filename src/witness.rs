@@ -25,9 +25,12 @@ pub struct Sighting {
     /// What is known of the places that this host writes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<String, PlaceMemory>,
+    /// Since when the signers who ask this process have left which retiring key, once that is certain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signers_left: BTreeMap<Kid, Timestamp>,
 }
 
-/// What this host remembers of one place that it writes (a file target, the signer socket).
+/// What this host remembers of one file that it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PlaceMemory {
     /// For verifiers: since when, without a break, the place has carried the kid. For signers: since when it has not named it.

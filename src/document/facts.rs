@@ -295,3 +295,14 @@ mod tests {
         assert_eq!(held.promised(T0 + Span::days(1)).token_ttl, Span::hours(24));
     }
 }
+// TEMP
+impl Facts {
+    /// a
+    pub fn propagation(&self) -> Span {
+        self.store_refresh + self.cache_max_age + self.verifier_refresh + self.clock_skew * 2 + self.margin
+    }
+    /// a
+    pub fn retention(&self) -> Span {
+        self.store_refresh + self.signer_refresh + self.token_ttl + self.clock_skew * 2 + self.margin
+    }
+}

@@ -1,0 +1,220 @@
+//! What listeners, metrics and `status` read: one consistent picture per keyset, swapped in whole, read without a lock.
+//!
+//! Writers are the reconcilers (through [`crate::reconcile::Ports::serve`] and `report`) and the daemon; readers never wait. What a
+//! verifier gets is rendered once, when the document changes, not at every request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::digest::Digest;
+use crate::document::Document;
+use crate::freshness::Freshness;
+use crate::name::{EnvironmentName, KeysetId, KeysetName};
+use crate::policy::Stale;
+use crate::reconcile::Status;
+use crate::time::{Span, Timestamp};
+
+/// Every environment that is served.
+#[derive(Default)]
+pub struct Board {
+    environments: ArcSwap<BTreeMap<EnvironmentName, Arc<EnvironmentBoard>>>,
+}
+
+/// One environment.
+pub struct EnvironmentBoard {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Whether this process may speak for the store.
+    pub freshness: Arc<Freshness>,
+    /// How its policy stands.
+    pub policy: ArcSwap<PolicyStanding>,
+    /// When a pass was last carried through.
+    pub last_pass: ArcSwapOption<Timestamp>,
+    /// Whether every keyset of the policy has been looked at once.
+    pub loaded: std::sync::atomic::AtomicBool,
+    keysets: ArcSwap<BTreeMap<KeysetName, Arc<Cell>>>,
+}
+
+/// How a policy file stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyStanding {
+    /// The digest of the policy in force.
+    pub digest: Digest,
+    /// When it was last taken.
+    pub taken_at: Timestamp,
+    /// Why the file as it stands now is not in force; empty if it is.
+    pub faults: Vec<String>,
+}
+
+/// One keyset.
+#[derive(Default)]
+pub struct Cell {
+    served: ArcSwapOption<Served>,
+    status: ArcSwapOption<Status>,
+    manner: ArcSwap<Manner>,
+}
+
+/// How a keyset is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// The max-age of its key set.
+    pub cache_max_age: Span,
+    /// What verifiers get while this process is not fresh.
+    pub stale: Stale,
+}
+
+/// What is given out.
+pub struct Served {
+    /// The document, for signers.
+    pub document: Arc<Document>,
+    /// The key set, for verifiers; `None` for HMAC secrets, API keys, and a keyset without a key.
+    pub jwks: Option<Rendered>,
+}
+
+/// A key set, ready to be sent.
+pub struct Rendered {
+    /// The JSON.
+    pub body: Arc<[u8]>,
+    /// A strong entity tag (RFC 9110 §8.8.3), with its quotes.
+    pub etag: String,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { cache_max_age: Span::minutes(1), stale: Stale::Serve }
+    }
+}
+
+impl Board {
+    /// The environments.
+    pub fn environments(&self) -> Arc<BTreeMap<EnvironmentName, Arc<EnvironmentBoard>>> {
+        self.environments.load_full()
+    }
+
+    /// One environment.
+    pub fn environment(&self, name: &str) -> Option<Arc<EnvironmentBoard>> {
+        let name: EnvironmentName = name.parse().ok()?;
+        self.environments.load().get(&name).cloned()
+    }
+
+    /// Adds or replaces an environment.
+    pub fn put(&self, environment: Arc<EnvironmentBoard>) {
+        self.environments.rcu(|map| {
+            let mut map = (**map).clone();
+            map.insert(environment.name.clone(), Arc::clone(&environment));
+            map
+        });
+    }
+
+    /// Takes an environment off the board.
+    pub fn take_off(&self, name: &EnvironmentName) {
+        self.environments.rcu(|map| {
+            let mut map = (**map).clone();
+            map.remove(name);
+            map
+        });
+    }
+}
+
+impl EnvironmentBoard {
+    /// An environment without keysets.
+    pub fn new(name: EnvironmentName, freshness: Arc<Freshness>, policy: PolicyStanding) -> Self {
+        Self {
+            name,
+            freshness,
+            policy: ArcSwap::from_pointee(policy),
+            last_pass: ArcSwapOption::empty(),
+            loaded: false.into(),
+            keysets: ArcSwap::default(),
+        }
+    }
+
+    /// The keysets.
+    pub fn keysets(&self) -> Arc<BTreeMap<KeysetName, Arc<Cell>>> {
+        self.keysets.load_full()
+    }
+
+    /// One keyset.
+    pub fn keyset(&self, name: &str) -> Option<Arc<Cell>> {
+        let name: KeysetName = name.parse().ok()?;
+        self.keysets.load().get(&name).cloned()
+    }
+
+    /// The cell of a keyset, made if there is none. Many at once cost one copy of the map.
+    pub fn ensure<'a>(&self, names: impl Iterator<Item = &'a KeysetName> + Clone) {
+        let known = self.keysets.load();
+        if names.clone().all(|name| known.contains_key(name)) {
+            return;
+        }
+        self.keysets.rcu(|map| {
+            let mut map = (**map).clone();
+            for name in names.clone() {
+                map.entry(name.clone()).or_default();
+            }
+            map
+        });
+    }
+
+    /// Takes a keyset off the board.
+    pub fn take_off(&self, name: &KeysetName) {
+        if self.keysets.load().contains_key(name) {
+            self.keysets.rcu(|map| {
+                let mut map = (**map).clone();
+                map.remove(name);
+                map
+            });
+        }
+    }
+
+    /// The names of its keysets.
+    pub fn id(&self, keyset: &KeysetName) -> KeysetId {
+        KeysetId { environment: self.name.clone(), keyset: keyset.clone() }
+    }
+}
+
+impl Cell {
+    /// From now on this is given out.
+    pub fn serve(&self, document: Option<&Arc<Document>>) {
+        self.served.store(document.map(|document| Arc::new(Served { document: Arc::clone(document), jwks: Rendered::of(document) })));
+    }
+
+    /// What is given out.
+    pub fn served(&self) -> Option<Arc<Served>> {
+        self.served.load_full()
+    }
+
+    /// How the keyset stands.
+    pub fn report(&self, status: Option<Status>) {
+        self.status.store(status.map(Arc::new));
+    }
+
+    /// How the keyset stands; `None` before it was looked at.
+    pub fn status(&self) -> Option<Arc<Status>> {
+        self.status.load_full()
+    }
+
+    /// Sets how it is served.
+    pub fn set_manner(&self, manner: Manner) {
+        self.manner.store(Arc::new(manner));
+    }
+
+    /// How it is served.
+    pub fn manner(&self) -> Manner {
+        **self.manner.load()
+    }
+}
+
+impl Rendered {
+    /// The key set of a document. Never an empty one: common clients throw on it.
+    pub fn of(document: &Document) -> Option<Self> {
+        let set = document.jwks();
+        if set.keys.is_empty() {
+            return None;
+        }
+        let body: Arc<[u8]> = serde_json::to_vec(&set).ok()?.into();
+        let etag = format!("\"{}\"", Digest::of(&body));
+        Some(Self { body, etag })
+    }
+}

@@ -1,0 +1,123 @@
+//! What happened, as values: one enum that feeds the log, the audit trail and the counters. Never material.
+
+use std::fmt;
+
+use crate::document::{Change, HistoryEntry};
+use crate::name::{EnvironmentName, KeysetId};
+use crate::time::Span;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A keyset's document changed, by this process.
+    Changed {
+        /// Which.
+        keyset: KeysetId,
+        /// How.
+        entry: HistoryEntry,
+    },
+    /// Another writer changed a keyset first; this process reloaded and decides again.
+    Overtaken {
+        /// Which.
+        keyset: KeysetId,
+    },
+    /// A keyset cannot be read, changed or generated for; it is tried again.
+    Trouble {
+        /// Which.
+        keyset: KeysetId,
+        /// With what.
+        part: Part,
+        /// What is wrong, as a sentence.
+        what: String,
+    },
+    /// The same trouble is over.
+    TroubleOver {
+        /// Which.
+        keyset: KeysetId,
+        /// With what.
+        part: Part,
+    },
+    /// A target was written.
+    TargetWritten {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which target.
+        target: String,
+        /// Whether it had been altered by somebody else.
+        drift: bool,
+    },
+    /// The store did not answer.
+    StoreUnavailable {
+        /// Whose.
+        environment: EnvironmentName,
+        /// What is wrong, as a sentence.
+        what: String,
+    },
+    /// The store answers again.
+    StoreBack {
+        /// Whose.
+        environment: EnvironmentName,
+    },
+    /// The wall clock was set.
+    ClockSet {
+        /// By how much.
+        by: Span,
+    },
+    /// The wall clock agrees with the boot clock again.
+    ClockBack,
+}
+
+/// What a trouble is with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Reading or changing the document.
+    Store,
+    /// What this host has seen before.
+    Witness,
+    /// Making a key.
+    Keygen,
+    /// Writing a target.
+    Target,
+}
+
+impl Event {
+    /// Whether somebody should look.
+    pub const fn is_trouble(&self) -> bool {
+        matches!(self, Self::Trouble { .. } | Self::StoreUnavailable { .. } | Self::ClockSet { .. })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { keyset, entry } => write!(f, "{keyset}: {} ({})", Told(&entry.change), entry.reason),
+            Self::Overtaken { keyset } => write!(f, "{keyset}: another writer was first; deciding again"),
+            Self::Trouble { keyset, what, .. } => write!(f, "{keyset}: {what}"),
+            Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part:?} works again"),
+            Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
+            Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
+            Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),
+            Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
+            Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
+        }
+    }
+}
+
+/// A change of a document, told in a few words.
+pub struct Told<'a>(pub &'a Change);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Change::KeyMoved { kid, from: None, to } => write!(f, "new key {kid} is {to}"),
+            Change::KeyMoved { kid, from: Some(from), to } => write!(f, "key {kid} went from {from} to {to}"),
+            Change::PrivateErased { kid } => write!(f, "the private half of {kid} was erased"),
+            Change::Forgotten { count } => write!(f, "{count} old tombstones were forgotten"),
+            Change::FactsAdopted => f.write_str("the policy's facts were adopted"),
+            Change::IntentNoted { intent } => write!(f, "an operator's intent was noted: {intent}"),
+            Change::RevocationConfirmed { kid } => write!(f, "revoked key {kid} is gone everywhere"),
+            Change::TimesReset => f.write_str("times in the future were set to now"),
+        }
+    }
+}

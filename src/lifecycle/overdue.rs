@@ -1,0 +1,67 @@
+//! The verdict that pages somebody: the change-over should have happened, and has not. Why?
+
+use super::{Because, Decision, StepKind, next};
+use crate::document::Document;
+use crate::observed::Observed;
+use crate::rules::Rules;
+use crate::time::Timestamp;
+use crate::waits::Waits;
+
+/// A change-over that is late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it waits for.
+    pub because: Because,
+}
+
+impl Because {
+    /// The label of `keyrota_rotation_overdue`.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Schedule | Self::Propagation | Self::Retention | Self::RollbackWindow => "propagation",
+            Self::Serving => "serving",
+            Self::Window => "window",
+            Self::Frozen => "frozen",
+            Self::Approval => "approval",
+            Self::Manual => "manual",
+            Self::Publish { .. } => "publish",
+            Self::Probe { .. } => "probe",
+            Self::StoreRefresh | Self::Full => "store",
+            Self::External => "external",
+            Self::Inception | Self::Policy { .. } => "policy",
+            Self::Clock { .. } => "clock",
+            Self::Witness { .. } => "witness",
+        }
+    }
+}
+
+/// Whether the change-over of this keyset is late, since when and why. A keyset without an active key is late from the start; one
+/// that rotates by hand is late only when its key passes `max_age`.
+pub fn overdue(document: &Document, rules: &Rules, observed: &Observed) -> Option<Overdue> {
+    if rules.orphaned {
+        return None;
+    }
+    let waits = Waits::at(document, rules, observed.now);
+    let since = match &document.active {
+        None => document.updated_at,
+        Some(active) if rules.mode == crate::policy::Mode::Manual => active.key.created_at + rules.max_age,
+        Some(active) => waits.change_over_due(active, rules),
+    };
+    // A replica may be this far behind without anything being late.
+    if document.active.is_some() && observed.now <= since + waits.facts.store_refresh {
+        return None;
+    }
+    match next(document, rules, observed) {
+        Decision::Do(..) => document.active.is_some().then_some(Overdue { since, because: Because::Propagation }),
+        Decision::Wait(wait) => {
+            let on_the_way = |kind| matches!(kind, StepKind::Any | StepKind::ConfirmPublished | StepKind::Activate | StepKind::Generate);
+            let blocked = wait.pending.into_iter().find(|p| on_the_way(p.step));
+            let because = blocked.map_or(Because::Propagation, |p| p.because);
+            // A first key that is on its way is not late.
+            let starting = document.active.is_none() && because == Because::StoreRefresh;
+            (!starting).then_some(Overdue { since, because })
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The reconciler of one environment: load, project, observe, decide, swap; again and again until nothing is left to do.
+//!
+//! It holds no time of its own and starts nothing: whoever owns it calls [`Reconciler::pass`] when something may be due, and gets
+//! events back. A pass is bounded: a keyset takes at most [`MOST_STEPS`] steps in one. Passes never overlap, because a pass borrows
+//! the reconciler. All that must survive a crash is in the store and in the witness, so start-up is the normal path.
+//!
+//! Invariant: what verifiers are served is never behind what was decided on, and a fact about the outside is recorded only after
+//! it was seen.
+
+mod advance;
+mod keyset;
+mod places;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+pub use keyset::{Status, Trouble};
+
+use crate::clock::{ClockWatch, Reading};
+use crate::document::Document;
+use crate::event::{Event, Part};
+use crate::freshness::Freshness;
+use crate::key::{Key, KeySpec};
+use crate::lifecycle::{self, Decision};
+use crate::name::{EnvironmentName, KeysetId, KeysetName};
+use crate::observed::{Fault, Observed};
+use crate::policy::FileTarget;
+use crate::publish::Targets;
+use crate::rules::Rules;
+use crate::store::{Mark, Store, StoreError};
+use crate::time::{Span, Timestamp};
+use crate::witness::Witness;
+use keyset::Keyset;
+
+/// The most steps one keyset takes in one pass.
+pub const MOST_STEPS: usize = 12;
+
+/// How many keysets are under way at once: enough to fill a group commit.
+pub const AT_ONCE: usize = 512;
+
+/// A decision older than this, by the boot clock, is not carried out but made anew; and a swap that took longer than this has its
+/// times counted from when it was seen to be done.
+pub const LONGEST_DECISION: Span = Span::seconds(10);
+
+/// Everything outside that the reconciler touches.
+pub trait Ports: Send + Sync + 'static {
+    /// Where documents live.
+    type Store: Store;
+    /// What this host has seen.
+    type Witness: Witness;
+    /// Who makes keys.
+    type Keys: KeyOrders;
+    /// Who writes targets.
+    type Targets: Targets;
+
+    /// Where documents live.
+    fn store(&self) -> &Self::Store;
+    /// What this host has seen.
+    fn witness(&self) -> &Self::Witness;
+    /// Who makes keys.
+    fn keys(&self) -> &Self::Keys;
+    /// Who writes targets.
+    fn targets(&self) -> &Self::Targets;
+    /// The machine's clocks.
+    fn clock(&self) -> Reading;
+    /// From now on verifiers and signers are given this document (`None`: nothing). Verifiers' first.
+    fn serve(&self, keyset: &KeysetName, document: Option<&Arc<Document>>);
+    /// How the keyset stands after it was looked at (`None`: it is gone).
+    fn report(&self, keyset: &KeysetName, status: Option<Status>);
+    /// The decision. Only a test that wants to see a broken rule caught has reason to answer anything else.
+    fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
+        lifecycle::next(document, rules, observed)
+    }
+}
+
+/// Who makes keys without holding up a pass.
+pub trait KeyOrders: Send + Sync + 'static {
+    /// Asks for a key of this kind for this keyset. Asking again for the same is the way to fetch it.
+    fn order(&self, keyset: &KeysetId, spec: &KeySpec, now: Timestamp) -> impl Future<Output = Order> + Send;
+}
+
+/// How an order stands.
+pub enum Order {
+    /// Here it is.
+    Ready(Box<Key>),
+    /// It is being made; the reconciler is woken when it is done.
+    Making,
+    /// It cannot be made.
+    Failed(String),
+}
+
+/// What a policy asks of one keyset: the rules for deciding, and the files for projecting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// The rules.
+    pub rules: Arc<Rules>,
+    /// The file targets.
+    pub targets: Arc<[FileTarget]>,
+    /// Whether the keyset may be created if the store has none (its inception day, or no such field).
+    pub may_create: bool,
+}
+
+/// The reconciler of one environment.
+pub struct Reconciler<P: Ports> {
+    ports: Arc<P>,
+    environment: EnvironmentName,
+    freshness: Arc<Freshness>,
+    wanted: BTreeMap<KeysetName, Wanted>,
+    keysets: BTreeMap<KeysetName, Keyset>,
+    /// Keysets that must be looked at in every pass: they have files that somebody may alter.
+    watched: BTreeSet<KeysetName>,
+    /// When which keyset is to be looked at. An entry that is no longer true is passed over.
+    deadlines: BinaryHeap<Reverse<(Timestamp, KeysetName)>>,
+    /// Keysets to look at in the next pass.
+    due: BTreeSet<KeysetName>,
+    mark: Mark,
+    watch: ClockWatch,
+    clock_trouble: bool,
+    store_trouble: bool,
+    recalled: bool,
+    /// Since when this process has served without a gap, as the last pass saw it.
+    serving_since: Option<Timestamp>,
+    /// A broken policy file: what is served goes on, nothing rotates.
+    policy_broken: bool,
+}
+
+impl<P: Ports> Reconciler<P> {
+    /// A reconciler that has seen nothing yet.
+    pub fn new(ports: Arc<P>, environment: EnvironmentName, freshness: Arc<Freshness>) -> Self {
+        let watch = ClockWatch::new(ports.clock());
+        Self {
+            ports,
+            environment,
+            freshness,
+            wanted: BTreeMap::new(),
+            keysets: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            deadlines: BinaryHeap::new(),
+            due: BTreeSet::new(),
+            mark: Mark::default(),
+            watch,
+            clock_trouble: false,
+            store_trouble: false,
+            recalled: false,
+            serving_since: None,
+            policy_broken: false,
+        }
+    }
+
+    /// Takes the policy's wishes; everything is looked at in the next pass.
+    pub fn want(&mut self, wanted: BTreeMap<KeysetName, Wanted>) {
+        self.wanted = wanted;
+        self.policy_broken = false;
+        for name in self.wanted.keys() {
+            self.keysets.entry(name.clone()).or_default();
+        }
+        let names: Vec<_> = self.keysets.keys().cloned().collect();
+        for name in names {
+            self.assign(&name);
+        }
+    }
+
+    /// The policy file is broken: what is known is served, and nothing rotates until it is mended.
+    pub fn hold_policy(&mut self) {
+        self.policy_broken = true;
+        self.due = self.keysets.keys().cloned().collect();
+    }
+
+    /// When something is due next, as far as is known.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.due.is_empty() { self.deadlines.peek().map(|Reverse((at, _))| *at) } else { Some(Timestamp::EPOCH) }
+    }
+
+    /// Something outside happened that concerns this keyset (a key was made): it is looked at in the next pass.
+    pub fn look_at(&mut self, keyset: &KeysetName) {
+        if self.keysets.contains_key(keyset) {
+            self.due.insert(keyset.clone());
+        }
+    }
+
+    /// How many keysets are known.
+    pub fn len(&self) -> usize {
+        self.keysets.len()
+    }
+
+    /// Whether no keyset is known.
+    pub fn is_empty(&self) -> bool {
+        self.keysets.is_empty()
+    }
+
+    /// One pass: what changed in the store is loaded and served; then every keyset that is due takes its steps.
+    pub async fn pass(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let began = self.ports.clock();
+        match self.catch_up(&mut events).await {
+            Ok(()) => {
+                if std::mem::take(&mut self.store_trouble) {
+                    events.push(Event::StoreBack { environment: self.environment.clone() });
+                }
+                self.freshness.confirm(began, self.ports.clock());
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.store_trouble, true) {
+                    let what = error.to_string();
+                    events.push(Event::StoreUnavailable { environment: self.environment.clone(), what });
+                }
+                return events;
+            }
+        }
+        let now = self.ports.clock();
+        let fault = self.clock_fault(now, &mut events);
+        let serving_since = self.freshness.serving_since(now);
+        if std::mem::replace(&mut self.serving_since, serving_since) != serving_since || self.clock_trouble != fault.is_some() {
+            self.due = self.keysets.keys().cloned().collect();
+        }
+        self.clock_trouble = fault.is_some();
+        self.collect_due(now.wall);
+        self.work(fault, &mut events).await;
+        events
+    }
+
+    /// Loads what changed, and serves it.
+    async fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<(), StoreError> {
+        if !self.recalled {
+            self.recall().await?;
+        }
+        let changes = self.ports.store().changes(&self.mark).await?;
+        let known = |name: &KeysetName, revision| {
+            self.keysets.get(name).and_then(|k| k.held.as_ref()).is_some_and(|held| held.revision == revision)
+        };
+        let written: Vec<_> = changes.written.into_iter().filter(|(n, r)| !known(n, r.clone())).map(|(name, _)| name).collect();
+        let mut loaded = if written.is_empty() { BTreeMap::new() } else { self.ports.store().load_many(&written).await? };
+        for name in written {
+            let keyset = self.keysets.entry(name.clone()).or_default();
+            match loaded.remove(&name) {
+                Some(Ok(found)) => keyset.take(found),
+                Some(Err(error)) => {
+                    let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };
+                    keyset.trouble(&id, Part::Store, error.to_string(), events);
+                    keyset.held = None;
+                    keyset.unreadable = true;
+                }
+                None => keyset.held = None,
+            }
+            self.ports.serve(&name, keyset.document());
+            self.assign(&name);
+        }
+        for name in changes.removed {
+            if let Some(keyset) = self.keysets.get_mut(&name) {
+                keyset.held = None;
+                self.due.insert(name);
+            }
+        }
+        self.mark = changes.mark;
+        Ok(())
+    }
+
+    /// What the witness saw before this process began. A keyset that it knows is there, whatever the policy says.
+    async fn recall(&mut self) -> Result<(), StoreError> {
+        let seen = self.ports.witness().recall(&self.environment).await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        for (name, sighting) in seen {
+            let keyset = self.keysets.entry(name.clone()).or_default();
+            keyset.places.clone_from(&sighting.places);
+            keyset.signers_left.clone_from(&sighting.signers_left);
+            keyset.sighting = Some(sighting);
+            self.assign(&name);
+        }
+        self.recalled = true;
+        Ok(())
+    }
+
+    /// Gives a keyset the wishes of its policy, or those of an orphan.
+    fn assign(&mut self, name: &KeysetName) {
+        let Some(keyset) = self.keysets.get_mut(name) else { return };
+        keyset.wanted = self.wanted.get(name).cloned();
+        if keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {
+            self.watched.insert(name.clone());
+        } else {
+            self.watched.remove(name);
+        }
+        self.due.insert(name.clone());
+    }
+
+    fn clock_fault(&self, now: Reading, events: &mut Vec<Event>) -> Option<Fault> {
+        let skew = self.wanted.values().map(|w| w.rules.facts.clock_skew).min().unwrap_or(Span::minutes(1));
+        let by = self.watch.parted(now);
+        let parted = by > skew;
+        match (parted, self.clock_trouble) {
+            (true, false) => events.push(Event::ClockSet { by }),
+            (false, true) => events.push(Event::ClockBack),
+            _ => {}
+        }
+        parted.then_some(Fault::ClocksParted { by })
+    }
+
+    fn collect_due(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, _))) = self.deadlines.peek() {
+            if *at > now {
+                break;
+            }
+            if let Some(Reverse((at, name))) = self.deadlines.pop()
+                && self.keysets.get(&name).is_some_and(|k| k.deadline == Some(at))
+            {
+                self.due.insert(name);
+            }
+        }
+        self.due.extend(self.watched.iter().cloned());
+    }
+
+    /// Every keyset that is due takes its steps, many at once.
+    async fn work(&mut self, fault: Option<Fault>, events: &mut Vec<Event>) {
+        let due = std::mem::take(&mut self.due);
+        let serving_since = self.serving_since.unwrap_or_else(|| self.ports.clock().wall);
+        let mut queue = due.into_iter().filter_map(|name| self.keysets.remove(&name).map(|keyset| (name, keyset)));
+        let context = advance::Context {
+            ports: &*self.ports,
+            environment: &self.environment,
+            fault,
+            serving_since,
+            policy_broken: self.policy_broken,
+        };
+        let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
+        let mut done = Vec::new();
+        loop {
+            while under_way.len() < AT_ONCE {
+                let Some((name, keyset)) = queue.next() else { break };
+                under_way.push(context.advance(name, keyset));
+            }
+            let Some(advanced) = under_way.next().await else { break };
+            done.push(advanced);
+        }
+        drop(under_way);
+        drop(queue);
+        for advance::Advanced { name, keyset, mut happened } in done {
+            events.append(&mut happened);
+            self.put_back(name, keyset);
+        }
+    }
+
+    fn put_back(&mut self, name: KeysetName, mut keyset: Keyset) {
+        if keyset.again {
+            keyset.again = false;
+            self.due.insert(name.clone());
+        }
+        if let Some(at) = keyset.deadline {
+            self.deadlines.push(Reverse((at, name.clone())));
+        }
+        if keyset.is_forgotten() {
+            self.watched.remove(&name);
+            self.ports.report(&name, None);
+            return;
+        }
+        self.keysets.insert(name, keyset);
+    }
+}

@@ -1,0 +1,356 @@
+//! One keyset, as far as it can go now: project, observe, decide, swap, and again.
+
+use std::sync::Arc;
+
+use super::keyset::{Held, Keyset, Status};
+use super::{KeyOrders as _, LONGEST_DECISION, MOST_STEPS, Order, Ports, places};
+use crate::clock::Reading;
+use crate::document::{Change, Document, StateName};
+use crate::event::{Event, Part};
+use crate::key::KeyClass;
+use crate::lifecycle::{Decision, Reason, Step, Wait, apply, overdue};
+use crate::name::{EnvironmentName, KeysetId, KeysetName};
+use crate::observed::{Fault, Observed};
+use crate::rules::Rules;
+use crate::store::{Loaded, Store as _, StoreError, SwapError};
+use crate::time::{Span, Timestamp};
+use crate::waits::Waits;
+use crate::witness::{Sighting, Verdict, Witness as _};
+
+/// What is the same for every keyset of a pass.
+pub(super) struct Context<'a, P: Ports> {
+    pub ports: &'a P,
+    pub environment: &'a EnvironmentName,
+    pub fault: Option<Fault>,
+    pub serving_since: Timestamp,
+    pub policy_broken: bool,
+}
+
+/// A keyset that comes back from its steps.
+pub(super) struct Advanced {
+    pub name: KeysetName,
+    pub keyset: Keyset,
+    pub happened: Vec<Event>,
+}
+
+/// Whether to look at the keyset again in the same pass.
+enum Then {
+    GoOn,
+    Stop,
+}
+
+impl<P: Ports> Context<'_, P> {
+    /// Takes every step that can be taken now.
+    pub async fn advance(&self, name: KeysetName, mut keyset: Keyset) -> Advanced {
+        let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };
+        let mut happened = Vec::new();
+        keyset.again = true;
+        for _ in 0..MOST_STEPS {
+            match self.one_step(&id, &mut keyset, &mut happened).await {
+                Then::GoOn => {}
+                Then::Stop => {
+                    keyset.again = false;
+                    break;
+                }
+            }
+        }
+        Advanced { name, keyset, happened }
+    }
+
+    async fn one_step(&self, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Then {
+        if keyset.unreadable {
+            return self.reload(id, keyset, events).await;
+        }
+        let began = self.ports.clock();
+        let Some(rules) = rules_of(keyset, self.policy_broken) else {
+            self.ports.report(&id.keyset, None);
+            return Then::Stop;
+        };
+        let class = rules.spec.class();
+        let document = keyset.document().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
+        let mut fault = self.fault.clone().or_else(|| class_fault(&document, &rules));
+        if let Some(what) = self.ask_witness(id, keyset, &document, began, events).await {
+            fault = Some(Fault::Witness { what });
+        }
+        if document.is_stored() {
+            places::project(self.ports, id, keyset, &document, events).await;
+        }
+        let observed = self.observe(keyset, &document, &rules, fault);
+        self.note_sighting(id, keyset, &document, &observed, events).await;
+        let decision = self.ports.decide(&document, &rules, &observed);
+        let late = overdue::overdue(&document, &rules, &observed);
+        match decision {
+            Decision::Do(step, reason) => {
+                if keyset.troubles.contains_key(&Part::Witness) && observed.fault.is_none() {
+                    // What is decided could not be remembered: wait for the witness.
+                    return self.settle(id, keyset, &rules, Wait::default(), late, began.wall);
+                }
+                let then = self.carry_out(id, keyset, &document, &rules, (step, reason), began, events).await;
+                if matches!(then, Then::Stop) {
+                    let until = Some(self.ports.clock().wall + RETRY);
+                    return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
+                }
+                then
+            }
+            Decision::Wait(mut wait) => {
+                if keyset.suspected.is_some() {
+                    wait.until = Some(self.ports.clock().wall + RETRY);
+                }
+                self.settle(id, keyset, &rules, wait, late, began.wall)
+            }
+        }
+    }
+
+    /// The keyset has nothing more to do now.
+    fn settle(
+        &self,
+        id: &KeysetId,
+        keyset: &mut Keyset,
+        rules: &Arc<Rules>,
+        wait: Wait,
+        overdue: Option<overdue::Overdue>,
+        at: Timestamp,
+    ) -> Then {
+        keyset.deadline = wait.until;
+        let status =
+            Status { document: keyset.document().cloned(), rules: Arc::clone(rules), wait, overdue, troubles: keyset.troubles(), at };
+        self.ports.report(&id.keyset, Some(status));
+        Then::Stop
+    }
+
+    fn observe(&self, keyset: &mut Keyset, document: &Document, rules: &Rules, fault: Option<Fault>) -> Observed {
+        let now = self.ports.clock().wall;
+        let facts = Waits::at(document, rules, now).facts;
+        let socket = places::observe_signer_socket(keyset, document, &facts, self.serving_since, now);
+        let (verifier_places, mut signer_places) = places::observe(keyset);
+        signer_places.push(socket);
+        keyset.late_commits.retain(|kid, _| document.live_key(kid).is_some());
+        Observed {
+            now,
+            serving_since: self.serving_since,
+            fault,
+            may_create: keyset.wanted.as_ref().is_some_and(|w| w.may_create),
+            verifier_places,
+            signer_places,
+            late_commits: keyset.late_commits.clone(),
+        }
+    }
+
+    /// Whether the document continues what this host saw. A fault is told of only after a second look, but stops everything at once.
+    async fn ask_witness(
+        &self,
+        id: &KeysetId,
+        keyset: &mut Keyset,
+        document: &Arc<Document>,
+        now: Reading,
+        events: &mut Vec<Event>,
+    ) -> Option<String> {
+        let found = document.is_stored().then_some(&**document);
+        let verdict = Verdict::on(keyset.sighting.as_ref(), found);
+        if !verdict.is_fault() {
+            if keyset.suspected.take().is_some() {
+                keyset.works(id, Part::Witness, events);
+            }
+            return None;
+        }
+        let what = sentence(&verdict);
+        match keyset.suspected {
+            None => keyset.suspected = Some(now.boot),
+            Some(since) if now.boot >= since + RETRY => {
+                if let Then::GoOn = self.reload(id, keyset, events).await {
+                    let found = keyset.document().map(|d| &**d);
+                    if Verdict::on(keyset.sighting.as_ref(), found).is_fault() {
+                        keyset.trouble(id, Part::Witness, what.clone(), events);
+                    }
+                }
+            }
+            Some(_) => {}
+        }
+        Some(what)
+    }
+
+    /// What was seen is remembered before anything is decided on it.
+    async fn note_sighting(&self, id: &KeysetId, keyset: &mut Keyset, document: &Document, observed: &Observed, events: &mut Vec<Event>) {
+        if !document.is_stored() || matches!(observed.fault, Some(Fault::Witness { .. })) {
+            return;
+        }
+        let (places, signers_left) = (keyset.places.clone(), keyset.signers_left.clone());
+        let seen = keyset.sighting.as_ref();
+        if seen.is_some_and(|s| s.generation == document.generation && s.places == places && s.signers_left == signers_left) {
+            return;
+        }
+        let sighting = Sighting { generation: document.generation, digest: document.digest(), places, signers_left };
+        match self.ports.witness().note(id, &sighting).await {
+            Ok(()) => {
+                keyset.sighting = Some(sighting);
+                keyset.works(id, Part::Witness, events);
+            }
+            Err(error) => keyset.trouble(id, Part::Witness, error.to_string(), events),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the whole of one decision
+    async fn carry_out(
+        &self,
+        id: &KeysetId,
+        keyset: &mut Keyset,
+        document: &Arc<Document>,
+        rules: &Arc<Rules>,
+        (step, reason): (Step, Reason),
+        began: Reading,
+        events: &mut Vec<Event>,
+    ) -> Then {
+        let decided = self.ports.clock();
+        let key = match &step {
+            Step::Generate { spec } => match self.ports.keys().order(id, spec, decided.wall).await {
+                Order::Ready(key) => {
+                    keyset.works(id, Part::Keygen, events);
+                    Some(*key)
+                }
+                Order::Making => return Then::Stop,
+                Order::Failed(what) => {
+                    keyset.trouble(id, Part::Keygen, what, events);
+                    return Then::Stop;
+                }
+            },
+            _ => None,
+        };
+        // Whoever was frozen since deciding must not write what was true then.
+        if self.ports.clock().boot > began.boot + LONGEST_DECISION {
+            return Then::GoOn;
+        }
+        let next = match apply(document, &step, &reason, rules, decided.wall, key) {
+            Ok(next) => next,
+            Err(illegal) => {
+                keyset.trouble(id, Part::Store, format!("a step was decided that the document does not allow: {illegal}"), events);
+                return Then::Stop;
+            }
+        };
+        let expected = keyset.held.as_ref().map(|held| held.revision.clone());
+        let swapped = self.ports.store().swap(expected.as_ref(), &next).await;
+        self.after_swap(id, keyset, next, swapped, decided, events).await
+    }
+
+    async fn after_swap(
+        &self,
+        id: &KeysetId,
+        keyset: &mut Keyset,
+        next: Document,
+        swapped: Result<crate::store::Revision, SwapError>,
+        decided: Reading,
+        events: &mut Vec<Event>,
+    ) -> Then {
+        match swapped {
+            Ok(revision) => {
+                keyset.works(id, Part::Store, events);
+                let done = self.ports.clock();
+                let entries = next.history.iter().filter(|entry| entry.generation == next.generation);
+                for entry in entries {
+                    if done.boot > decided.boot + LONGEST_DECISION {
+                        note_late(keyset, &entry.change, done.wall);
+                    }
+                    events.push(Event::Changed { keyset: id.clone(), entry: entry.clone() });
+                }
+                let document = Arc::new(next);
+                keyset.held = Some(Held { document: Arc::clone(&document), revision });
+                self.ports.serve(&id.keyset, Some(&document));
+                Then::GoOn
+            }
+            Err(SwapError::Conflict) => {
+                events.push(Event::Overtaken { keyset: id.clone() });
+                self.reload(id, keyset, events).await
+            }
+            Err(SwapError::Indeterminate(what)) => {
+                keyset.trouble(id, Part::Store, SwapError::Indeterminate(what).to_string(), events);
+                let then = self.reload(id, keyset, events).await;
+                let done = self.ports.clock();
+                if done.boot > decided.boot + LONGEST_DECISION && keyset.document().is_some_and(|held| held.generation == next.generation) {
+                    for entry in next.history.iter().filter(|entry| entry.generation == next.generation) {
+                        note_late(keyset, &entry.change, done.wall);
+                    }
+                }
+                then
+            }
+            Err(error @ (SwapError::Unavailable(_) | SwapError::Invalid(_))) => {
+                keyset.trouble(id, Part::Store, error.to_string(), events);
+                Then::Stop
+            }
+        }
+    }
+
+    /// Forgets what is in memory and looks at the store.
+    async fn reload(&self, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Then {
+        let found: Result<Option<Loaded>, StoreError> = self.ports.store().load(&id.keyset).await;
+        match found {
+            Ok(found) => {
+                keyset.held = None;
+                keyset.unreadable = false;
+                if let Some(found) = found {
+                    keyset.take(found);
+                }
+                keyset.works(id, Part::Store, events);
+                self.ports.serve(&id.keyset, keyset.document());
+                Then::GoOn
+            }
+            Err(error) => {
+                keyset.trouble(id, Part::Store, error.to_string(), events);
+                keyset.unreadable = true;
+                keyset.deadline = Some(self.ports.clock().wall + RETRY);
+                Then::Stop
+            }
+        }
+    }
+}
+
+/// When something that failed is tried again, and how long after the first look at a suspicious document the second one comes.
+const RETRY: Span = Span::seconds(2);
+
+fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
+    match (&keyset.wanted, keyset.document()) {
+        (Some(wanted), _) if !policy_broken => Some(Arc::clone(&wanted.rules)),
+        (Some(wanted), _) => Some(Arc::new(Rules { orphaned: true, ..(*wanted.rules).clone() })),
+        (None, Some(document)) => Some(Arc::new(Rules::orphan(document))),
+        (None, None) => None,
+    }
+}
+
+/// A policy that asks for another class of keys than the document holds is asking for another keyset.
+fn class_fault(document: &Document, rules: &Rules) -> Option<Fault> {
+    let name = |class| match class {
+        KeyClass::Asymmetric => "key pairs",
+        KeyClass::Hmac => "HMAC secrets",
+        KeyClass::ApiKey => "API keys",
+    };
+    let differs = document.is_stored() && !rules.orphaned && document.class != rules.spec.class();
+    differs.then(|| Fault::Class {
+        what: format!(
+            "the policy asks for {} and the keyset holds {}; hint: that is a new keyset, give it a new name",
+            name(rules.spec.class()),
+            name(document.class)
+        ),
+    })
+}
+
+fn sentence(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Vanished { seen } => format!(
+            "generation {seen} of the document was seen here, and the store has none; hint: put the store back, or `keyrota accept`"
+        ),
+        Verdict::WentBack { seen, found } => format!(
+            "generation {seen} of the document was seen here, and the store holds generation {found}; \
+             hint: if a back-up was restored, `keyrota restored`; else `keyrota accept`"
+        ),
+        Verdict::Forked { seen, found } => format!(
+            "generation {found} of the document does not descend from generation {seen} that was seen here; \
+             hint: two stores were mixed up? `keyrota accept` takes what is there now"
+        ),
+        Verdict::Continues | Verdict::BeyondLineage => String::new(),
+    }
+}
+
+/// The times that this change wrote are earlier than the moment it took effect.
+fn note_late(keyset: &mut Keyset, change: &Change, seen_done: Timestamp) {
+    if let Change::KeyMoved { kid, to: StateName::Published | StateName::Retiring, .. } = change {
+        keyset.late_commits.insert(kid.clone(), seen_done);
+    }
+}

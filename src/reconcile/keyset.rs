@@ -1,0 +1,104 @@
+//! What a reconciler keeps in memory about one keyset: all of it can be lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Wanted;
+use crate::document::Document;
+use crate::event::{Event, Part};
+use crate::lifecycle::Wait;
+use crate::lifecycle::overdue::Overdue;
+use crate::name::{KeysetId, Kid};
+use crate::rules::Rules;
+use crate::store::{Loaded, Revision};
+use crate::time::{Span, Timestamp};
+use crate::witness::{PlaceMemory, Sighting};
+
+/// The document in force, as far as this process knows.
+pub(super) struct Held {
+    pub document: Arc<Document>,
+    pub revision: Revision,
+}
+
+/// One keyset.
+#[derive(Default)]
+pub(super) struct Keyset {
+    pub wanted: Option<Wanted>,
+    pub held: Option<Held>,
+    /// The store has something of this name that cannot be read: never to be taken for "nothing".
+    pub unreadable: bool,
+    pub sighting: Option<Sighting>,
+    /// Since when (boot time) the document is not what the witness saw.
+    pub suspected: Option<Span>,
+    pub places: BTreeMap<String, PlaceMemory>,
+    /// Since when signers who ask this process have left which retiring key, once that is certain.
+    pub signers_left: BTreeMap<Kid, Timestamp>,
+    pub late_commits: BTreeMap<Kid, Timestamp>,
+    pub troubles: BTreeMap<Part, String>,
+    /// When to look again.
+    pub deadline: Option<Timestamp>,
+    /// There is more to do than one pass allows.
+    pub again: bool,
+}
+
+/// How a keyset stood when it was last looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The document in force; `None` if there is none yet, or it cannot be read.
+    pub document: Option<Arc<Document>>,
+    /// The rules it is judged by.
+    pub rules: Arc<Rules>,
+    /// What it waits for.
+    pub wait: Wait,
+    /// Whether the change-over is late.
+    pub overdue: Option<Overdue>,
+    /// What does not work, by part.
+    pub troubles: Vec<Trouble>,
+    /// The moment of the look.
+    pub at: Timestamp,
+}
+
+/// Something that does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// With what.
+    pub part: Part,
+    /// As a sentence.
+    pub what: String,
+}
+
+impl Keyset {
+    pub fn document(&self) -> Option<&Arc<Document>> {
+        self.held.as_ref().map(|held| &held.document)
+    }
+
+    /// The store holds this now.
+    pub fn take(&mut self, found: Loaded) {
+        self.unreadable = false;
+        self.held = Some(Held { document: Arc::new(found.document), revision: found.revision });
+    }
+
+    /// Notes a trouble; an event tells of it once.
+    pub fn trouble(&mut self, id: &KeysetId, part: Part, what: String, events: &mut Vec<Event>) {
+        if self.troubles.get(&part) != Some(&what) {
+            events.push(Event::Trouble { keyset: id.clone(), part, what: what.clone() });
+            self.troubles.insert(part, what);
+        }
+    }
+
+    /// Notes that a trouble is over.
+    pub fn works(&mut self, id: &KeysetId, part: Part, events: &mut Vec<Event>) {
+        if self.troubles.remove(&part).is_some() {
+            events.push(Event::TroubleOver { keyset: id.clone(), part });
+        }
+    }
+
+    /// Neither the policy nor the store nor the witness knows it.
+    pub fn is_forgotten(&self) -> bool {
+        self.wanted.is_none() && self.held.is_none() && self.sighting.is_none() && !self.unreadable
+    }
+
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.troubles.iter().map(|(part, what)| Trouble { part: *part, what: what.clone() }).collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! Places outside the document: bringing the files up to it, and remembering since when each place has agreed.
+//!
+//! A wait is counted from the start of a place's present *unbroken* agreement. Our own rewriting breaks nothing; somebody else's
+//! does, and is seen by the file's change time even when the old content was put back.
+
+use std::collections::BTreeMap;
+
+use super::Ports;
+use super::keyset::Keyset;
+use crate::document::{Document, Facts};
+use crate::event::{Event, Part};
+use crate::name::{KeysetId, Kid};
+use crate::observed::{PlaceKind, SignerPlace, VerifierPlace};
+use crate::policy::{Audience, FileTarget};
+use crate::publish::{Brought, Targets as _};
+use crate::time::Timestamp;
+use crate::witness::PlaceMemory;
+
+/// The name of the signer socket among the places.
+const SIGNER_SOCKET: &str = "signer.sock";
+
+/// Writes every target of the keyset until it reads back equal: those for verifiers first.
+pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, document: &Document, events: &mut Vec<Event>) {
+    let Some(targets) = keyset.wanted.as_ref().map(|w| w.targets.clone()) else { return };
+    let mut wrong = None;
+    for audience in [Audience::Verifiers, Audience::Signers] {
+        for target in targets.iter().filter(|t| t.audience == audience) {
+            let name = place_name(target);
+            let memory = keyset.places.entry(name.clone()).or_default();
+            let expected = memory.content;
+            match ports.targets().bring(id, target, document, expected).await {
+                Ok(Brought::Agreed { content, changed_at, wrote, drift }) => {
+                    let now = ports.clock().wall;
+                    let altered = drift || (!wrote && memory.changed_at.is_some_and(|before| before != changed_at));
+                    let kids = carried(audience, document);
+                    memory.agree(&kids, altered, if wrote || altered { now } else { changed_at.min(now) });
+                    memory.content = Some(content);
+                    memory.changed_at = Some(changed_at);
+                    if wrote {
+                        events.push(Event::TargetWritten { keyset: id.clone(), target: name, drift });
+                    }
+                }
+                Ok(Brought::Foreign { kids }) => {
+                    memory.since.clear();
+                    let kids: Vec<_> = kids.iter().map(Kid::as_str).collect();
+                    wrong = Some(format!(
+                        "{name} holds a key that this keyset does not know ({}), so it is not overwritten; hint: import that key, \
+                         or say `replace: true` for this target",
+                        kids.join(", ")
+                    ));
+                }
+                Err(error) => {
+                    memory.since.clear();
+                    wrong = Some(error.to_string());
+                }
+            }
+        }
+    }
+    match wrong {
+        Some(what) => keyset.trouble(id, Part::Target, what, events),
+        None => keyset.works(id, Part::Target, events),
+    }
+}
+
+/// What decisions need to know of the places.
+pub(super) fn observe(keyset: &Keyset) -> (Vec<VerifierPlace>, Vec<SignerPlace>) {
+    let targets = keyset.wanted.iter().flat_map(|w| w.targets.iter());
+    let (mut verifiers, mut signers) = (Vec::new(), Vec::new());
+    for target in targets {
+        let name = place_name(target);
+        let since = keyset.places.get(&name).map(|memory| memory.since.clone()).unwrap_or_default();
+        match target.audience {
+            Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since }),
+            Audience::Signers => signers.push(SignerPlace { name, left: since }),
+        }
+    }
+    (verifiers, signers)
+}
+
+/// Since when signers who ask this process have been told of another key than the retiring ones.
+///
+/// A process that was down or cut off may have left signers on the old key. But once it has served without a gap for as long as
+/// any signer may go on without asking, they have all moved, and no later restart brings them back: that moment is remembered.
+pub(super) fn observe_signer_socket(
+    keyset: &mut Keyset,
+    document: &Document,
+    facts: &Facts,
+    serving_since: Timestamp,
+    now: Timestamp,
+) -> SignerPlace {
+    let moved_within = facts.store_refresh + facts.signer_refresh + facts.clock_skew * 2;
+    let mut left_since = BTreeMap::new();
+    let mut settled = BTreeMap::new();
+    for retiring in &document.retiring {
+        let kid = &retiring.key.kid;
+        let remembered = keyset.signers_left.get(kid).copied().filter(|left| *left >= retiring.since);
+        let left = remembered.unwrap_or_else(|| retiring.since.max(serving_since));
+        if now >= left + moved_within {
+            settled.insert(kid.clone(), left);
+        }
+        left_since.insert(kid.clone(), left);
+    }
+    keyset.signers_left = settled;
+    SignerPlace { name: SIGNER_SOCKET.into(), left: left_since }
+}
+
+fn place_name(target: &FileTarget) -> String {
+    target.path.display().to_string()
+}
+
+/// Which kids a place that agrees with the document stands for: those it carries, or, for signers, those it does not tell to use.
+fn carried(audience: Audience, document: &Document) -> Vec<Kid> {
+    let active = document.active.as_ref().map(|a| &a.key.kid);
+    let stands_for = |kid: &Kid| audience == Audience::Verifiers || Some(kid) != active;
+    document.live().map(|live| live.key.kid.clone()).filter(stands_for).collect()
+}
+
+impl PlaceMemory {
+    /// The place agrees with the document now. `altered`: somebody else had changed it, so everything is counted anew.
+    fn agree(&mut self, kids: &[Kid], altered: bool, since: Timestamp) {
+        if altered {
+            self.since.clear();
+        }
+        self.since.retain(|kid, _| kids.contains(kid));
+        for kid in kids {
+            self.since.entry(kid.clone()).or_insert(since);
+        }
+    }
+}

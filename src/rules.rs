@@ -1,0 +1,78 @@
+//! What a policy asks of one keyset, in the form in which decisions use it.
+
+use crate::document::{Document, Facts};
+use crate::key::KeySpec;
+use crate::policy::{KeysetPolicy, Mode, Source, Start, StoreConfig, VerifierShape, Window};
+use crate::time::Span;
+
+/// The rules of one keyset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// What new keys are to be.
+    pub spec: KeySpec,
+    /// Who makes keys.
+    pub source: Source,
+    /// How the keyset begins.
+    pub start: Start,
+    /// The facts as the policy states them.
+    pub facts: Facts,
+    /// The longest a key signs before its successor takes over.
+    pub rotate_every: Span,
+    /// A signing key older than this is stale.
+    pub max_age: Span,
+    /// How long a retiring key can still be made active again.
+    pub rollback_window: Span,
+    /// How much earlier, at most, a rotation may come, so that keysets do not all rotate at once.
+    pub jitter: Span,
+    /// When scheduled change-overs may happen; at any time without one.
+    pub window: Option<Window>,
+    /// Who says when.
+    pub mode: Mode,
+    /// What verifiers can hold.
+    pub verifier: VerifierShape,
+    /// Whether other hosts write to the same store.
+    pub shared_store: bool,
+    /// Whether the keyset is in no policy any more: it is served and drained, and rotates no more.
+    pub orphaned: bool,
+}
+
+impl Rules {
+    /// The rules that a policy states.
+    pub fn of(policy: &KeysetPolicy, store: &StoreConfig) -> Self {
+        Self {
+            spec: policy.spec.clone(),
+            source: policy.source,
+            start: policy.start,
+            facts: policy.facts,
+            rotate_every: policy.rotate_every,
+            max_age: policy.max_age,
+            rollback_window: policy.rollback_window,
+            jitter: policy.jitter,
+            window: policy.window.clone(),
+            mode: policy.mode,
+            verifier: policy.verifier,
+            shared_store: store.is_shared(),
+            orphaned: false,
+        }
+    }
+
+    /// The rules of a keyset that vanished from its policy: nothing new happens, and what the document promised is kept.
+    pub fn orphan(document: &Document) -> Self {
+        let algorithm = document.live().next().map_or(crate::key::Algorithm::HS256, |live| live.key.algorithm);
+        Self {
+            spec: KeySpec::Pair { algorithm, rsa_bits: 0, kid: crate::key::KidFormat::Uuid, certificate: None },
+            source: Source::External,
+            start: Start::Import,
+            facts: Facts::default(),
+            rotate_every: Span::days(366 * 1000),
+            max_age: Span::days(366 * 1000),
+            rollback_window: Span::ZERO,
+            jitter: Span::ZERO,
+            window: None,
+            mode: Mode::Manual,
+            verifier: VerifierShape::Overlapping,
+            shared_store: true,
+            orphaned: true,
+        }
+    }
+}
