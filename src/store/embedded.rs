@@ -249,12 +249,12 @@ impl Inner {
         let transaction = watch.connection.unchecked_transaction().map_err(fault)?;
         let last = rows::last_change(&transaction).map_err(fault)?;
         let since = marked.filter(|since| *since <= last).unwrap_or(0);
-        let changed = if since == last { Vec::new() } else { rows::changed_since(&transaction, environment, since).map_err(fault)? };
+        let found = if since == last { Vec::new() } else { rows::changed_since(&transaction, environment, since).map_err(fault)? };
         drop(transaction);
         watch.seen = Some((data_version, last));
         drop(watch);
         let mut changes = Changes { mark: Mark(format!("{}-{last}", self.id)), ..Changes::default() };
-        for (name, version) in changed {
+        for (name, version) in found {
             let name: KeysetName = name.parse().map_err(|e| StoreError::Invalid(format!("a row of environment {environment}: {e}")))?;
             match version {
                 Some(version) => changes.written.push((name, version.revision())),

@@ -199,6 +199,9 @@ mod tests {
         Place { store: RandomId([1; ID]), keyset, generation: Generation(7), write: RandomId([2; ID]) }
     }
 
+    /// Where the digest of the place stands.
+    const PLACE_DIGEST: std::ops::RangeInclusive<usize> = 1 + ID..=2 * ID;
+
     fn plain(text: &str) -> SecretBytes {
         SecretBytes::new(text.as_bytes().to_vec())
     }
@@ -220,14 +223,14 @@ mod tests {
             assert_eq!(open(&key, &elsewhere, &sealed).err(), Some(SealError::Moved(elsewhere.to_string())));
             // A forged digest in front does not help.
             let mut forged = sealed.clone();
-            forged[1 + ID..1 + 2 * ID].copy_from_slice(&place_digest(&elsewhere, key.id()));
+            forged[PLACE_DIGEST].copy_from_slice(&place_digest(&elsewhere, key.id()));
             assert_eq!(open(&key, &elsewhere, &forged).err(), Some(SealError::Damaged(elsewhere.to_string())));
         }
         let other = MasterKey::new(&[8; 32]).unwrap();
         assert!(matches!(open(&other, &here, &sealed), Err(SealError::OtherKey { .. })));
         let mut forged = sealed.clone();
         forged[1..=ID].copy_from_slice(&other.id().0);
-        forged[1 + ID..1 + 2 * ID].copy_from_slice(&place_digest(&here, other.id()));
+        forged[PLACE_DIGEST].copy_from_slice(&place_digest(&here, other.id()));
         assert!(matches!(open(&other, &here, &forged), Err(SealError::Damaged(_))));
     }
 

@@ -120,3 +120,6 @@ impl From<Fault> for WitnessError {
         Self(fault.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

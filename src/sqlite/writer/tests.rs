@@ -1,6 +1,7 @@
 use super::*;
 use crate::sqlite::{Database, Kind};
 use futures_util::FutureExt as _;
+use rusqlite::ffi::{SQLITE_BUSY, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_READONLY};
 use std::sync::Arc;
 
 const KIND: Kind = Kind {
@@ -57,13 +58,13 @@ async fn what_is_queued_at_once_shares_commits() {
     // While somebody else holds the lock, everything queues up behind the first.
     let blocker = other.reader().unwrap();
     blocker.execute_batch("PRAGMA query_only = OFF; BEGIN IMMEDIATE").unwrap();
-    let mut writes: Vec<_> = (0..300).map(|n| (n, Box::pin(writer.write(note(&n.to_string()))))).collect();
-    for (_, write) in &mut writes {
+    let mut queued: Vec<_> = (0..300).map(|n| (n, Box::pin(writer.write(note(&n.to_string()))))).collect();
+    for (_, write) in &mut queued {
         assert!(write.as_mut().now_or_never().is_none());
     }
     blocker.execute_batch("ROLLBACK").unwrap();
     let mut answers = Vec::new();
-    for (n, write) in writes {
+    for (n, write) in queued {
         answers.push((n + 1, write.await.unwrap()));
     }
     assert!(answers.iter().all(|(expected, got)| expected == got), "each has its own answer, in order");
@@ -99,7 +100,6 @@ fn a_commit_that_may_have_reached_the_disk_is_answered_so() {
         let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
         Fault::of(&error, std::path::Path::new("/x"))
     };
-    use rusqlite::ffi::{SQLITE_BUSY, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_IOERR_FSYNC, SQLITE_READONLY};
     for sure in [SQLITE_BUSY, SQLITE_FULL, SQLITE_READONLY] {
         assert!(matches!(after_failed_commit(fault(sure), true), WriteFault::NotApplied(_)));
         assert!(matches!(after_failed_commit(fault(sure), false), WriteFault::Unknown(_)), "not even rolled back");

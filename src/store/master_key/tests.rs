@@ -19,7 +19,7 @@ fn id_of(content: &[u8]) -> Result<MasterKeyId, String> {
 fn every_form_of_one_key_is_the_same_key() {
     let raw: Vec<u8> = (0..32).map(|n| 251 - n).collect();
     let id = id_of(&raw).unwrap();
-    let hex: String = raw.iter().map(|b| format!("{b:02x}")).collect();
+    let hex = raw.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let standard = base64::engine::general_purpose::STANDARD.encode(&raw);
     let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&raw);
     assert_ne!(standard.trim_end_matches('='), url, "the key must tell the alphabets apart");
