@@ -60,7 +60,8 @@ pub enum OpenError {
     System(String),
 }
 
-/// All environments in one SQLite file. Clones share it.
+/// All environments in one SQLite file. Clones share it. When the last one is dropped, it waits for what is queued to be committed and
+/// closes the file.
 #[derive(Debug, Clone)]
 pub struct EmbeddedStore(Arc<Inner>);
 

@@ -3,7 +3,7 @@
 use crate::{child_command, contract, hand_in, open};
 use keyrota::store::{Store as _, SwapError};
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -21,7 +21,7 @@ pub async fn swap_for_ever(dir: &Path, prefix: &str) {
                 None => contract::create(&store, &keyset).await,
             };
             loop {
-                writeln!(std::io::stdout(), "acknowledged {keyset} {}", document.generation).unwrap();
+                println!("acknowledged {keyset} {}", document.generation);
                 document = contract::next(&document, "crash");
                 revision = store.swap(Some(&revision), &document).await.unwrap();
             }
