@@ -19,6 +19,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod rules;
 pub mod secret;
+pub mod sqlite;
 pub mod store;
 pub mod time;
 pub mod waits;

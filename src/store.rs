@@ -4,11 +4,16 @@
 //! empty one, and never answers `Conflict` unless nothing was applied. One contract suite (`tests/store_contract.rs`) is run by
 //! every adapter.
 
+pub mod embedded;
+pub mod master_key;
+pub mod memory;
+pub mod seal;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 
 use crate::document::Document;
-use crate::name::KeysetName;
+use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::time::Span;
 
 /// The store's own, opaque version of one document: what compare-and-swap compares.
@@ -79,7 +84,8 @@ pub trait Store: Send + Sync + 'static {
         keysets: &[KeysetName],
     ) -> impl Future<Output = Result<BTreeMap<KeysetName, Result<Loaded, StoreError>>, StoreError>> + Send;
 
-    /// Writes `next`, if the store still holds `expected` (`None`: if it holds nothing of that name).
+    /// Writes `next`, if the store still holds `expected` (`None`: if it holds nothing of that name). A document whose generation
+    /// is not beyond the stored one's is refused as [`SwapError::Invalid`].
     fn swap(&self, expected: Option<&Revision>, next: &Document) -> impl Future<Output = Result<Revision, SwapError>> + Send;
 
     /// What has changed since `mark`, this process's own writes included. Cheap when nothing has.
@@ -87,4 +93,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// How often [`Store::changes`] is to be asked.
     fn poll_every(&self) -> Span;
+}
+
+/// A document of another environment has no place in a store.
+fn check_environment(own: &EnvironmentName, next: &Document) -> Result<(), SwapError> {
+    if next.id.environment == *own {
+        return Ok(());
+    }
+    Err(SwapError::Invalid(format!("keyset {} does not belong to environment {own}; hint: this is a fault of keyrota's", next.id)))
+}
+
+/// A generation is used once, so a successor's is greater than what is stored.
+fn check_succession(stored: Generation, next: &Document) -> Result<(), SwapError> {
+    if next.generation > stored { Ok(()) } else { Err(not_beyond(&next.id, stored)) }
+}
+
+fn not_beyond(id: &KeysetId, stored: Generation) -> SwapError {
+    let what = format!("keyset {id} is at generation {stored} already, and a generation is used once");
+    SwapError::Invalid(format!("{what}; hint: this is a fault of keyrota's: please report it"))
 }

@@ -3,6 +3,8 @@
 //!
 //! Stated limit: restoring store and witness together cannot be seen from inside.
 
+pub mod book;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 
