@@ -121,3 +121,11 @@ pub enum Stale {
     /// b
     Refuse,
 }
+/// a
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignerAccess {
+    /// a
+    User(String),
+    /// b
+    Group(String),
+}
