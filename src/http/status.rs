@@ -165,14 +165,12 @@ fn of_rules(status: &Status, now: Timestamp) -> RulesReport {
 
 /// The waits of a keyset, whether or not it has a document.
 pub(crate) fn waits(status: &Status, now: Timestamp) -> Waits {
-    match &status.document {
-        Some(document) => Waits::at(document, &status.rules, now),
-        None => {
-            let facts = status.rules.facts;
-            let window = status.rules.window.as_ref().map_or(crate::time::Span::ZERO, crate::policy::Window::max_wait);
-            Waits { facts, propagation: facts.propagation(), retention: facts.retention(), window }
-        }
+    if let Some(document) = &status.document {
+        return Waits::at(document, &status.rules, now);
     }
+    let facts = status.rules.facts;
+    let window = status.rules.window.as_ref().map_or(crate::time::Span::ZERO, crate::policy::Window::max_wait);
+    Waits { facts, propagation: facts.propagation(), retention: facts.retention(), window }
 }
 
 const fn part(part: Part) -> &'static str {

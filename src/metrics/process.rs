@@ -66,7 +66,7 @@ impl Stat {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// Field numbers as in proc_pid_stat(5), from 1; the second one, in parentheses, may hold anything.
+    /// Field numbers as in `proc_pid_stat(5)`, from 1; the second one, in parentheses, may hold anything.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
