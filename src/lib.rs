@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod name;
 pub mod observed;
+pub mod operator;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
