@@ -131,6 +131,7 @@ impl Board {
     }
 
     /// Adds or replaces an environment.
+    #[allow(clippy::needless_pass_by_value, reason = "the board takes it over; rcu may have to try more than once")]
     pub fn put(&self, environment: Arc<EnvironmentBoard>) {
         self.environments.rcu(|map| {
             let mut map = (**map).clone();
@@ -173,6 +174,7 @@ impl EnvironmentBoard {
     }
 
     /// The cell of a keyset, made if there is none. Many at once cost one copy of the map.
+    #[allow(clippy::needless_pass_by_value, reason = "rcu may have to go through the names more than once")]
     pub fn ensure<'a>(&self, names: impl Iterator<Item = &'a KeysetName> + Clone) {
         let known = self.keysets.load();
         if names.clone().all(|name| known.contains_key(name)) {

@@ -139,8 +139,9 @@ mod tests {
 
     #[test]
     fn each_violation_is_seen_and_nothing_else() {
+        type Break = fn(&mut Sight);
         assert_eq!(sound().violated(), []);
-        let broken: [(fn(&mut Sight), Invariant); 7] = [
+        let broken: [(Break, Invariant); 7] = [
             (|s| s.keys[1].state = StateName::Active, Invariant::OneActive),
             (|s| s.keys[0].published_at = None, Invariant::PublishedBeforeUse),
             (|s| s.keys[0].published_at = Some(T + Span::hours(1)), Invariant::PublishedBeforeUse),

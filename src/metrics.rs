@@ -1,4 +1,4 @@
-//! Metrics: what Prometheus is told, in the text format 0.0.4. The names and their meaning are in `docs/metrics.md`.
+//! Metrics: what Prometheus is told, in the text format 0.0.4. Each family says in its `# HELP` what it means.
 //!
 //! What a document or a policy says is read off the [`Board`] at each scrape, so that a restart resets nothing and a key, keyset or
 //! environment that is gone takes its series along. Only what merely happened is counted: transitions, writes, store operations,

@@ -109,10 +109,10 @@ impl Room {
     async fn answer(&self, asked: &Asked, headers: &HeaderMap) -> Result<Response, Refusal> {
         let (environment, cell) = self.admit(asked).await?;
         self.fresh(&environment)?;
-        if let Some(wait) = asked.wait
-            && !newer(&cell, asked.above)
-        {
-            self.wait(&cell, asked.above, wait).await?;
+        if let Some(wait) = asked.wait {
+            if !newer(&cell, asked.above) {
+                self.wait(&cell, asked.above, wait).await?;
+            }
             // While it waited, the policy may have changed, and the store may have gone away.
             let (environment, _) = self.admit(asked).await?;
             self.fresh(&environment)?;
