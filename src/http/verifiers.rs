@@ -1,9 +1,9 @@
 //! Key sets for verifiers: `GET /<environment>/<keyset>/.well-known/jwks.json`.
 //!
 //! The one path that must be fast: bytes and headers were rendered when the document changed, the path is taken apart by hand, and
-//! nothing is locked. A process that is not fresh goes on serving the last set (nothing can have changed if the store is away from
-//! everybody, and refusing would fail every verifier), says so in a header and forbids caches to keep it, unless the policy says
-//! `stale: refuse`.
+//! no request waits for a writer. A process that is not fresh goes on serving the last set (nothing can have changed if the store is
+//! away from everybody, and refusing would fail every verifier), says so in a header and forbids caches to keep it, unless the policy
+//! says `stale: refuse`.
 //!
 //! The type is `application/json` and not `application/jwk-set+json` (RFC 7517 §8.5.2): several clients were reported to refuse the
 //! latter (openidconnect for Rust, oidc-client for JavaScript, canvas) or to ask for the former alone (auth0's jwks-rsa for Java),
