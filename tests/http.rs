@@ -1,4 +1,5 @@
 //! The listeners, asked over real sockets by a client that writes and reads HTTP/1.1 by hand.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed; values are exact")]
 
 #[path = "board/asking.rs"]
 mod asking;
@@ -34,9 +35,9 @@ async fn a_key_set_comes_with_honest_headers() {
     assert_eq!(kids, ["kid-1", "kid-2", "kid-0"]);
     assert_eq!(host.ask("GET", STRICT, "").await.header("cache-control"), Some("public, max-age=300"));
 
-    let head = host.ask("HEAD", USERS, "").await;
-    assert_eq!((head.status, head.body.len()), (200, 0));
-    assert_eq!(head.header("content-length").map(str::to_owned), Some(answer.body.len().to_string()));
+    let bare = host.ask("HEAD", USERS, "").await;
+    assert_eq!((bare.status, bare.body.len()), (200, 0));
+    assert_eq!(bare.header("content-length").map(str::to_owned), Some(answer.body.len().to_string()));
 
     let etag = answer.header("etag").unwrap().to_owned();
     assert!(etag.starts_with('"') && etag.ends_with('"'), "strong: {etag}");
@@ -103,7 +104,7 @@ async fn nonsense_is_refused_and_the_listener_lives() {
     let host = Host::verifiers().await;
     confirm(&host.environment);
     let long = "x".repeat(20_000);
-    let many: String = (0..100).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let many = "X: 1\r\n".repeat(100);
     for (request, wanted) in [
         ("\0\0\0\r\n\r\n".to_owned(), 400),
         ("GET\r\n\r\n".to_owned(), 400),
@@ -157,7 +158,7 @@ async fn metrics_are_text_and_tell_no_secret() {
 
 #[tokio::test]
 async fn a_signer_gets_the_document_once_and_hears_of_the_next() {
-    let host = Host::signers(Outsider::Root).await;
+    let host = Host::signers(Outsider::Root);
     confirm(&host.environment);
     let path = "/v1/keysets/demo/users";
     let first = host.ask("GET", path, "").await;
@@ -186,7 +187,7 @@ async fn a_signer_gets_the_document_once_and_hears_of_the_next() {
 
 #[tokio::test]
 async fn a_signer_is_told_what_is_wrong_with_its_question() {
-    let host = Host::signers(Outsider::Root).await;
+    let host = Host::signers(Outsider::Root);
     confirm(&host.environment);
     for (path, wanted) in [
         ("/v1/keysets/demo/users?wait=60s", 400),
@@ -202,7 +203,7 @@ async fn a_signer_is_told_what_is_wrong_with_its_question() {
         assert_eq!(host.ask("GET", path, "").await.status, wanted, "{path}");
     }
     assert_eq!(host.ask("PUT", "/v1/keysets/demo/users", "Content-Length: 0\r\n").await.status, 405);
-    let host = Host::signers(Outsider::Root).await;
+    let host = Host::signers(Outsider::Root);
     let stale = host.ask("GET", "/v1/keysets/demo/users", "").await;
     assert_eq!((stale.status, stale.header("retry-after")), (503, Some("5")));
     assert!(!stale.text().contains(SECRET));
@@ -210,7 +211,7 @@ async fn a_signer_is_told_what_is_wrong_with_its_question() {
 
 #[tokio::test]
 async fn who_is_not_named_learns_nothing() {
-    let host = Host::signers(Outsider::App).await;
+    let host = Host::signers(Outsider::App);
     confirm(&host.environment);
     let denied = host.ask("GET", "/v1/keysets/demo/users", "").await;
     assert_eq!(denied.status, 403);
@@ -231,7 +232,7 @@ async fn who_is_not_named_learns_nothing() {
 
 #[tokio::test]
 async fn a_policy_that_changes_while_a_signer_waits_counts() {
-    let host = Host::signers(Outsider::App).await;
+    let host = Host::signers(Outsider::App);
     confirm(&host.environment);
     let cell = host.environment.keyset("users").unwrap();
     cell.set_manner(Manner { signers: vec![SignerAccess::User("app".into())], ..Manner::default() });
@@ -247,7 +248,7 @@ async fn a_policy_that_changes_while_a_signer_waits_counts() {
 
 #[tokio::test]
 async fn a_stop_ends_waits_and_finishes_requests() {
-    let host = Host::signers(Outsider::Root).await;
+    let host = Host::signers(Outsider::Root);
     confirm(&host.environment);
     let waiting = host.begin("GET", "/v1/keysets/demo/users?generation=8&wait=60s").await;
     host.until_one_waits(&host.environment.keyset("users").unwrap()).await;
@@ -268,7 +269,7 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 
 #[tokio::test]
 async fn status_is_whole_and_tells_no_secret() {
-    let host = Host::control(Outsider::Root).await;
+    let host = Host::control(Outsider::Root);
     confirm(&host.environment);
     let answer = host.ask("GET", "/v1/status", "").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
@@ -298,13 +299,13 @@ async fn status_is_whole_and_tells_no_secret() {
 
 #[tokio::test]
 async fn control_is_for_those_it_is_for() {
-    let host = Host::control(Outsider::Other).await;
+    let host = Host::control(Outsider::Other);
     let denied = host.ask("GET", "/v1/status", "").await;
     assert_eq!(denied.status, 403);
     assert!(denied.error().1.contains("group backend"), "{:?}", denied.error());
     assert_eq!(host.ask("POST", "/v1/reload", "Content-Length: 0\r\n").await.status, 403);
     assert_eq!(host.ask("GET", "/v1/nosuch", "").await.status, 403);
-    let host = Host::control(Outsider::App).await;
+    let host = Host::control(Outsider::App);
     assert_eq!(host.ask("GET", "/v1/status", "").await.status, 200, "a member of the group");
     let waited = host.ask("POST", "/v1/reload?wait=30s", "Content-Length: 0\r\n").await;
     let report: ReloadReport = serde_json::from_slice(&waited.body).unwrap();

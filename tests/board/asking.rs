@@ -121,11 +121,11 @@ impl Host {
         Self { board, environment, address, stop: stop.0, serving, _folder: None }
     }
 
-    pub async fn signers(who: Outsider) -> Self {
+    pub fn signers(who: Outsider) -> Self {
         Self::unix(who, |desk, stop| signers::signers(desk, signers::Door { own_uid: 500, users: Arc::new(FewUsers), stop }))
     }
 
-    pub async fn control(who: Outsider) -> Self {
+    pub fn control(who: Outsider) -> Self {
         Self::unix(who, |desk, _| {
             let door = control::Door { own_uid: 500, group: Some("backend".into()), users: Arc::new(FewUsers) };
             control::control(desk, Arc::new(Obedient), door)
