@@ -17,6 +17,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod rules;
 pub mod secret;
+pub mod status_report;
 pub mod store;
 pub mod time;
 pub mod waits;

@@ -7,6 +7,7 @@
 //! Invariant: the active key is one that every verifier has had the chance to fetch, for as long as verifiers may go on without
 //! fetching; a key leaves the key set when its last token is dead, and not before.
 
+mod because;
 pub mod overdue;
 pub mod step;
 

@@ -1,0 +1,77 @@
+//! What a step waits for, in words: for `status`, `plan`, logs. Labels for alerts are in [`super::overdue`].
+
+use std::fmt;
+
+use super::{Because, Pending};
+
+impl Because {
+    /// Its name in output: a word or two, the same for ever.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Propagation => "propagation",
+            Self::Serving => "serving",
+            Self::Retention => "retention",
+            Self::RollbackWindow => "rollback-window",
+            Self::Window => "window",
+            Self::Frozen => "frozen",
+            Self::Approval => "approval",
+            Self::Manual => "manual",
+            Self::Publish { .. } => "publish",
+            Self::Probe { .. } => "probe",
+            Self::StoreRefresh => "store-refresh",
+            Self::External => "external",
+            Self::Inception => "inception",
+            Self::Clock { .. } => "clock",
+            Self::Policy { .. } => "policy",
+            Self::Witness { .. } => "witness",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What it waits for, as half a sentence.
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Schedule => "its time has not come",
+            Self::Propagation => "verifiers may still use a key set they fetched before",
+            Self::Serving => "verifiers may have missed a refresh while this process did not serve",
+            Self::Retention => "tokens that it signed may still be alive",
+            Self::RollbackWindow => "the change-over can still be undone",
+            Self::Window => "the rotation window is closed",
+            Self::Frozen => "an operator froze it; hint: `keyrota unfreeze` lets it go on",
+            Self::Approval => "it needs an operator's word; hint: `keyrota approve`",
+            Self::Manual => "the policy rotates by hand; hint: `keyrota rotate`",
+            Self::Publish { place } => return write!(f, "{place} has not been read back with it"),
+            Self::Probe { place } => return write!(f, "{place} has not been seen with it"),
+            Self::StoreRefresh => "other replicas may not have seen it yet",
+            Self::External => "a key must be handed in; hint: `keyrota import`",
+            Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",
+            Self::Clock { what } | Self::Policy { what } | Self::Witness { what } => what,
+            Self::Full => "the keyset holds as many live keys as it may",
+        })
+    }
+}
+
+/// One line: what, on which key, until when and why.
+///
+/// ```
+/// use keyrota::lifecycle::{Because, Pending, StepKind};
+/// use keyrota::time::{Span, Timestamp};
+/// let at = Some(Timestamp::EPOCH + Span::hours(1));
+/// let pending = Pending { step: StepKind::Generate, kid: None, at, because: Because::Schedule };
+/// assert_eq!(pending.to_string(), "generate waits until 1970-01-01T01:00:00.000Z (schedule): its time has not come");
+/// ```
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.step.as_str())?;
+        if let Some(kid) = &self.kid {
+            write!(f, " {kid}")?;
+        }
+        match self.at {
+            Some(at) => write!(f, " waits until {at} ({}): {}", self.because.name(), self.because),
+            None => write!(f, " waits ({}): {}", self.because.name(), self.because),
+        }
+    }
+}
