@@ -126,7 +126,7 @@ impl FromStr for Algorithm {
 }
 
 /// How the kid of a new key is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KidFormat {
     /// The RFC 7638 SHA-256 thumbprint of the public key. Only for key pairs: the thumbprint of a secret would tell about it.

@@ -58,7 +58,8 @@ impl FactName {
 }
 
 /// A value for every fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[allow(missing_docs)] // each is explained at its FactName
 pub struct Facts {
     pub token_ttl: Span,
@@ -98,6 +99,25 @@ impl Facts {
             FactName::StoreRefresh => &mut self.store_refresh,
             FactName::Margin => &mut self.margin,
         }
+    }
+
+    /// How long a published key must wait before it may sign (RFC 7583 §3.2.1: the publication interval): by then every verifier
+    /// that keeps the facts has fetched a key set with it. `store_refresh + cache_max_age + verifier_refresh + 2 clock_skew + margin`.
+    ///
+    /// ```
+    /// use keyrota::{document::Facts, time::Span};
+    /// let facts = Facts { verifier_refresh: Span::minutes(15), cache_max_age: Span::minutes(1), ..Facts::default() };
+    /// assert_eq!(facts.propagation(), Span::minutes(16));
+    /// ```
+    pub fn propagation(&self) -> Span {
+        self.store_refresh + self.cache_max_age + self.verifier_refresh + self.clock_skew * 2 + self.margin
+    }
+
+    /// How long a key that signs no more must still be accepted (RFC 7583 §3.2.1: the retire interval): by then every signer that
+    /// keeps the facts has gone over to its successor, and every token it signed has expired.
+    /// `store_refresh + signer_refresh + token_ttl + 2 clock_skew + margin`.
+    pub fn retention(&self) -> Span {
+        self.store_refresh + self.signer_refresh + self.token_ttl + self.clock_skew * 2 + self.margin
     }
 
     /// How long something minted or cached under these facts may outlive an edit that lowers one of them.
@@ -293,16 +313,5 @@ mod tests {
         }
         assert_eq!(swaps, 1, "raised once, and not lowered while the other policy stands");
         assert_eq!(held.promised(T0 + Span::days(1)).token_ttl, Span::hours(24));
-    }
-}
-// TEMP
-impl Facts {
-    /// a
-    pub fn propagation(&self) -> Span {
-        self.store_refresh + self.cache_max_age + self.verifier_refresh + self.clock_skew * 2 + self.margin
-    }
-    /// a
-    pub fn retention(&self) -> Span {
-        self.store_refresh + self.signer_refresh + self.token_ttl + self.clock_skew * 2 + self.margin
     }
 }

@@ -1,0 +1,174 @@
+//! Targets: the places outside the store that keyrota writes for verifiers and signers.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Place, Report};
+use super::leaf;
+use super::raw::{RawFile, RawTarget};
+use super::tree::{Content, Node};
+use crate::key::KeyClass;
+
+/// What a path may begin with instead of `/`: the daemon's own state directory.
+pub const STATE_DIR: &str = "{state_dir}/";
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetFormat {
+    /// The public key set (RFC 7517). Only for key pairs.
+    Jwks,
+    /// A directory with `public_key.pem` and, for signers, `private_key.pem` of the active key. Only for key pairs.
+    Pem,
+    /// Lines of `NAME=value` with the active secret. Only for HMAC secrets and API keys.
+    Env,
+    /// The whole keyset document, private material included.
+    Document,
+}
+
+/// Who reads a target: it decides which wait its read-back belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Whoever checks tokens.
+    Verifiers,
+    /// Whoever mints tokens or presents API keys.
+    Signers,
+}
+
+/// A file (for `pem` a directory) that keyrota writes and reads back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileTarget {
+    /// The path as the policy states it: absolute, or beginning with [`STATE_DIR`]. [`FileTarget::path_in`] resolves it.
+    pub path: PathBuf,
+    /// What is written.
+    pub format: TargetFormat,
+    /// Who reads it.
+    pub audience: Audience,
+    /// Its permissions, such as `0o640`.
+    pub mode: u32,
+    /// The group that owns it; `None`: the daemon's.
+    pub group: Option<String>,
+    /// Whether a file may be overwritten that holds keys which keyrota does not know.
+    pub replace: bool,
+}
+
+impl FileTarget {
+    /// Where the file really is, given the daemon's state directory.
+    ///
+    /// ```
+    /// # use keyrota::policy::{Audience, FileTarget, TargetFormat};
+    /// # let mut target = FileTarget { path: "{state_dir}/jwks/a.json".into(), format: TargetFormat::Jwks,
+    /// #     audience: Audience::Verifiers, mode: 0o644, group: None, replace: false };
+    /// assert_eq!(target.path_in("/var/lib/keyrota".as_ref()), std::path::Path::new("/var/lib/keyrota/jwks/a.json"));
+    /// target.path = "/etc/app/a.json".into();
+    /// assert_eq!(target.path_in("/var/lib/keyrota".as_ref()), std::path::Path::new("/etc/app/a.json"));
+    /// ```
+    pub fn path_in(&self, state_dir: &Path) -> PathBuf {
+        match self.path.strip_prefix(STATE_DIR) {
+            Ok(rest) => state_dir.join(rest),
+            Err(_) => self.path.clone(),
+        }
+    }
+
+    /// Whether what is written there includes something secret.
+    pub const fn is_secret(&self) -> bool {
+        match self.format {
+            TargetFormat::Jwks => false,
+            TargetFormat::Pem => matches!(self.audience, Audience::Signers),
+            TargetFormat::Env | TargetFormat::Document => true,
+        }
+    }
+}
+
+/// Every path that a target of this environment has, with the place of its field.
+pub(super) type Taken = std::collections::BTreeMap<PathBuf, Place>;
+
+/// Reads `publish:` of one keyset; faults go into the report.
+pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, class: KeyClass, taken: &mut Taken, report: &mut Report) -> Vec<FileTarget> {
+    let items: &[Node] = match node.map(|n| &n.content) {
+        Some(Content::Sequence(items)) => items,
+        _ => &[],
+    };
+    // What is unsound was left out of the raw list, so the two go in step.
+    let sound = items.iter().filter(|item| item.sound);
+    raw.iter()
+        .zip(sound)
+        .filter_map(|(RawTarget::File(raw), item)| file(raw, item.get("file").unwrap_or(item), class, taken, report))
+        .collect()
+}
+
+fn file(raw: &RawFile, node: &Node, class: KeyClass, taken: &mut Taken, report: &mut Report) -> Option<FileTarget> {
+    let audience = raw.audience.unwrap_or(match raw.format {
+        TargetFormat::Jwks => Audience::Verifiers,
+        TargetFormat::Pem | TargetFormat::Env | TargetFormat::Document => Audience::Signers,
+    });
+    let default_mode = if raw.format == TargetFormat::Jwks && audience == Audience::Verifiers { 0o644 } else { 0o600 };
+    let mode = raw.mode.as_deref().and_then(|text| leaf::octal(text).ok()).unwrap_or(default_mode);
+    let before = report.faults.len();
+    if let Err((what, hint)) = lawful_path(&raw.path) {
+        report.fault(&node.place_of("path"), what, hint);
+    } else {
+        take(&raw.path, node, taken, report);
+    }
+    let asymmetric = class == KeyClass::Asymmetric;
+    let misfit = match raw.format {
+        TargetFormat::Jwks if !asymmetric => Some("`jwks` holds public keys, and this keyset has none"),
+        TargetFormat::Pem if !asymmetric => Some("`pem` holds key pairs, and this keyset has none"),
+        TargetFormat::Env if asymmetric => Some("`env` holds one-line secrets, and this keyset has key pairs"),
+        _ => None,
+    };
+    if let Some(what) = misfit {
+        let hint = if asymmetric { "use jwks, pem or document" } else { "use env or document" };
+        report.fault(&node.place_of("format"), what, hint);
+    }
+    if raw.format == TargetFormat::Document && audience == Audience::Verifiers && asymmetric {
+        let hint = "give verifiers `jwks`; `document` is for signers";
+        report.fault(&node.place_of("for"), "a document holds private keys, which verifiers must not have", hint);
+    }
+    let group = raw.group.clone().filter(|group| {
+        let named = !group.is_empty() && group.bytes().all(|b| b.is_ascii_graphic() && !b":/,".contains(&b));
+        if !named {
+            report.fault(&node.place_of("group"), format!("`{group}` is not a group"), "write the name of a system group");
+        }
+        named
+    });
+    let target =
+        FileTarget { path: PathBuf::from(&raw.path), format: raw.format, audience, mode, group, replace: raw.replace.unwrap_or(false) };
+    if target.is_secret() && mode & 0o007 != 0 {
+        let what = format!("{mode:04o} lets everybody on the machine at a secret");
+        report.fault(&node.place_of("mode"), what, "use \"0600\", or \"0640\" with a group");
+    }
+    (report.faults.len() == before).then_some(target)
+}
+
+fn lawful_path(path: &str) -> Result<(), (String, &'static str)> {
+    let hint = "write an absolute path such as /etc/app/jwks.json, or {state_dir}/jwks.json";
+    let Some(rest) = path.strip_prefix(STATE_DIR).or_else(|| path.strip_prefix('/')) else {
+        return Err((format!("`{path}` is not absolute"), hint));
+    };
+    if path.len() > 4000 || path.chars().any(char::is_control) {
+        return Err(("is longer than 4000 bytes or has control characters".to_owned(), hint));
+    }
+    if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err((format!("`{path}` has an empty part, `.` or `..` in it"), "write the path out, without a slash at its end"));
+    }
+    Ok(())
+}
+
+/// Notes that `path` is taken; a fault if it, a folder above it or a file below it already is.
+fn take(path: &str, node: &Node, taken: &mut Taken, report: &mut Report) {
+    let at = node.place_of("path");
+    let path = PathBuf::from(path);
+    let above = path.ancestors().find_map(|ancestor| taken.get_key_value(ancestor));
+    let below = || taken.range(path.clone()..).next().filter(|(other, _)| other.starts_with(&path));
+    if let Some((other, place)) = above.or_else(below) {
+        let what =
+            format!("`{}` and `{}` of {} (line {}) are in each other's way", path.display(), other.display(), place.field, place.line);
+        report.fault(&at, what, "give every target a path of its own");
+        return;
+    }
+    taken.insert(path, at);
+}
