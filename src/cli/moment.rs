@@ -16,6 +16,13 @@ pub fn relative(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
+/// `Tue 03:12Z` within a week, else `2026-03-31 03:12Z`.
+pub fn near(now: Timestamp, at: Timestamp) -> String {
+    let week = Span::days(7);
+    let close = at.since(now) < week && now.since(at) < week;
+    at.to_utc().format(if close { "%a %H:%MZ" } else { "%Y-%m-%d %H:%MZ" }).to_string()
+}
+
 /// For an axis: as exact as its whole length lets one see.
 pub fn on_axis(at: Timestamp, whole: Span) -> String {
     let format = match whole {
