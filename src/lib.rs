@@ -13,6 +13,7 @@ pub mod key;
 pub mod lifecycle;
 pub mod name;
 pub mod observed;
+pub mod operator;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;

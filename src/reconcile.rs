@@ -247,7 +247,7 @@ impl<P: Ports> Reconciler<P> {
                 }
                 None => keyset.held = None,
             }
-            self.ports.serve(&name, keyset.document());
+            keyset.serve(&*self.ports, &name);
             self.assign(&name);
         }
         for name in changes.removed {

@@ -69,7 +69,7 @@ impl<P: Ports> Context<'_, P> {
         let class = rules.spec.class();
         let document = keyset.document().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
         let mut fault = self.fault.clone().or_else(|| class_fault(&document, &rules));
-        if let Some(what) = self.ask_witness(id, keyset, &document, began, events).await {
+        if let Some(what) = self.ask_witness(id, keyset, &document, rules.facts.store_refresh, began, events).await {
             fault = Some(Fault::Witness { what });
         }
         if document.is_stored() {
@@ -142,6 +142,7 @@ impl<P: Ports> Context<'_, P> {
         id: &KeysetId,
         keyset: &mut Keyset,
         document: &Arc<Document>,
+        lag: Span,
         now: Reading,
         events: &mut Vec<Event>,
     ) -> Option<String> {
@@ -154,17 +155,13 @@ impl<P: Ports> Context<'_, P> {
             return None;
         }
         let what = sentence(&verdict);
-        match keyset.suspected {
-            None => keyset.suspected = Some(now.boot),
-            Some(since) if now.boot >= since + RETRY => {
-                if let Then::GoOn = self.reload(id, keyset, events).await {
-                    let found = keyset.document().map(|d| &**d);
-                    if Verdict::on(keyset.sighting.as_ref(), found).is_fault() {
-                        keyset.trouble(id, Part::Witness, what.clone(), events);
-                    }
-                }
+        let since = *keyset.suspected.get_or_insert(now.boot);
+        if now.boot >= since + RETRY && matches!(self.reload(id, keyset, events).await, Then::GoOn) {
+            let found = keyset.document().map(|d| &**d);
+            // A copy that lagged is behind no longer than the store may lag. Either way nothing is decided on what was seen first.
+            if Verdict::on(keyset.sighting.as_ref(), found).is_fault() && now.boot >= since + lag {
+                keyset.trouble(id, Part::Witness, what.clone(), events);
             }
-            Some(_) => {}
         }
         Some(what)
     }
@@ -251,9 +248,8 @@ impl<P: Ports> Context<'_, P> {
                     }
                     events.push(Event::Changed { keyset: id.clone(), entry: entry.clone() });
                 }
-                let document = Arc::new(next);
-                keyset.held = Some(Held { document: Arc::clone(&document), revision });
-                self.ports.serve(&id.keyset, Some(&document));
+                keyset.held = Some(Held { document: Arc::new(next), revision });
+                keyset.serve(self.ports, &id.keyset);
                 Then::GoOn
             }
             Err(SwapError::Conflict) => {
@@ -289,7 +285,7 @@ impl<P: Ports> Context<'_, P> {
                     keyset.take(found);
                 }
                 keyset.works(id, Part::Store, events);
-                self.ports.serve(&id.keyset, keyset.document());
+                keyset.serve(self.ports, &id.keyset);
                 Then::GoOn
             }
             Err(error) => {

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Wanted;
+use super::{Ports, Wanted};
 use crate::document::Document;
 use crate::event::{Event, Part};
 use crate::lifecycle::Wait;
 use crate::lifecycle::overdue::Overdue;
-use crate::name::{KeysetId, Kid};
+use crate::name::{KeysetId, KeysetName, Kid};
 use crate::rules::Rules;
 use crate::store::{Loaded, Revision};
 use crate::time::{Span, Timestamp};
-use crate::witness::{PlaceMemory, Sighting};
+use crate::witness::{PlaceMemory, Sighting, Verdict};
 
 /// The document in force, as far as this process knows.
 pub(super) struct Held {
@@ -37,6 +37,8 @@ pub(super) struct Keyset {
     pub troubles: BTreeMap<Part, String>,
     /// When to look again.
     pub deadline: Option<Timestamp>,
+    /// Something is served already.
+    pub served: bool,
     /// There is more to do than one pass allows.
     pub again: bool,
 }
@@ -70,6 +72,16 @@ pub struct Trouble {
 impl Keyset {
     pub fn document(&self) -> Option<&Arc<Document>> {
         self.held.as_ref().map(|held| &held.document)
+    }
+
+    /// From now on verifiers and signers are given what is held. If that does not continue what this host saw, what they are
+    /// given already is the better answer.
+    pub fn serve<P: Ports>(&mut self, ports: &P, name: &KeysetName) {
+        let verdict = Verdict::on(self.sighting.as_ref(), self.document().map(|d| &**d));
+        if !(verdict.is_fault() && self.served) {
+            self.served = self.held.is_some();
+            ports.serve(name, self.document());
+        }
     }
 
     /// The store holds this now.

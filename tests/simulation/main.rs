@@ -1,0 +1,15 @@
+//! The simulation: years of several daemons in milliseconds, with the real reconciler and the real decision, interleaved at every
+//! call to a port, under every fault of the design. What must hold is checked from outside, by what verifiers and signers could
+//! have got hold of (`exposure.rs`). A failure prints its seed: `KEYROTA_SIM_SEED=<seed> cargo test --test simulation one_seed`.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests")]
+
+mod chance;
+mod daemon;
+mod exposure;
+mod faults;
+mod mutants;
+mod named;
+mod outside;
+mod seeds;
+mod world;

@@ -1,0 +1,166 @@
+//! Rules broken on purpose. Each of these must be caught by some world: otherwise the simulation has no teeth there.
+
+use keyrota::document::{Document, FactName, Stage};
+use keyrota::lifecycle::{Decision, next};
+use keyrota::observed::{Fault, Observed};
+use keyrota::rules::Rules;
+use keyrota::time::{Span, Timestamp};
+
+use crate::named;
+use crate::seeds;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// The propagation wait counts from the key's generation.
+    WaitFromGeneration,
+    /// The place where verifiers read a file is not asked.
+    NoTargetAgreement,
+    /// The place where signers read a file is not asked.
+    NoSignerPlaces,
+    /// Signers are thought to switch at once.
+    NoSignerLag,
+    /// Replicas are thought never to lag.
+    NoStoreLag,
+    /// Verifiers are thought to refresh at once.
+    NoVerifierLag,
+    /// Shared caches are thought not to exist.
+    NoSharedCaches,
+    /// Tokens are thought to die at once.
+    NoTokenLife,
+    /// Clocks are thought to agree.
+    NoSkew,
+    /// A lowered fact counts at once.
+    LoweredAtOnce,
+    /// A raised fact does not count for what is under way.
+    RaisedNever,
+    /// The store writes whatever it is given.
+    NoCompareAndSwap,
+    /// A restart does not cost a retry.
+    NoServingWait,
+    /// In a shared store the first key signs at once.
+    FirstKeyAtOnce,
+    /// A clock that was set is believed.
+    ClockBelieved,
+    /// A document that went back is believed.
+    WitnessIgnored,
+    /// A swap that took hours counts from when it was decided.
+    LateCommitsIgnored,
+    /// A process that was cut off goes on as if it were fresh.
+    StaleReplicaReady,
+    /// Private halves are never erased.
+    NeverErased,
+    /// Keys never leave.
+    NeverRetired,
+    /// A freeze is not heeded.
+    FreezeIgnored,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 21] = [
+        Self::WaitFromGeneration,
+        Self::NoTargetAgreement,
+        Self::NoSignerPlaces,
+        Self::NoSignerLag,
+        Self::NoStoreLag,
+        Self::NoVerifierLag,
+        Self::NoSharedCaches,
+        Self::NoTokenLife,
+        Self::NoSkew,
+        Self::LoweredAtOnce,
+        Self::RaisedNever,
+        Self::NoCompareAndSwap,
+        Self::NoServingWait,
+        Self::FirstKeyAtOnce,
+        Self::ClockBelieved,
+        Self::WitnessIgnored,
+        Self::LateCommitsIgnored,
+        Self::StaleReplicaReady,
+        Self::NeverErased,
+        Self::NeverRetired,
+        Self::FreezeIgnored,
+    ];
+
+    /// The decision, blinded in one eye.
+    pub fn decide(mutant: Option<Self>, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
+        let Some(mutant) = mutant else { return next(document, rules, observed) };
+        let (mut document, mut rules, mut observed) = (document.clone(), rules.clone(), observed.clone());
+        mutant.blind(&mut document, &mut rules, &mut observed);
+        let decision = next(&document, &rules, &observed);
+        match (mutant, &decision) {
+            (Self::NeverErased, Decision::Do(step, _)) if step.kind().as_str() == "erase" => Decision::Wait(Default::default()),
+            (Self::NeverRetired, Decision::Do(step, _)) if step.kind().as_str() == "retire" => Decision::Wait(Default::default()),
+            _ => decision,
+        }
+    }
+
+    fn blind(self, document: &mut Document, rules: &mut Rules, observed: &mut Observed) {
+        match self {
+            Self::WaitFromGeneration => {
+                for incoming in &mut document.incoming {
+                    if let Stage::Published { since, .. } = &mut incoming.stage {
+                        *since = incoming.key.created_at;
+                    }
+                }
+                for place in &mut observed.verifier_places {
+                    for since in place.carries.values_mut() {
+                        *since = Timestamp::EPOCH;
+                    }
+                }
+            }
+            Self::NoTargetAgreement => observed.verifier_places.clear(),
+            Self::NoSignerPlaces => observed.signer_places.clear(),
+            Self::NoSignerLag => forget_fact(document, rules, FactName::SignerRefresh),
+            Self::NoStoreLag => forget_fact(document, rules, FactName::StoreRefresh),
+            Self::NoVerifierLag => forget_fact(document, rules, FactName::VerifierRefresh),
+            Self::NoSharedCaches => forget_fact(document, rules, FactName::CacheMaxAge),
+            Self::NoTokenLife => forget_fact(document, rules, FactName::TokenTtl),
+            Self::NoSkew => forget_fact(document, rules, FactName::ClockSkew),
+            Self::LoweredAtOnce | Self::RaisedNever => {
+                // One forgets what the document promised, the other what this replica's policy does not say.
+                document.facts = keyrota::document::HeldFacts::default().adopting(&rules.facts, observed.now).unwrap_or_default();
+            }
+            Self::NoServingWait => observed.serving_since = Timestamp::EPOCH,
+            Self::FirstKeyAtOnce => rules.shared_store = false,
+            Self::ClockBelieved => {
+                if matches!(observed.fault, Some(Fault::ClocksParted { .. })) {
+                    observed.fault = None;
+                }
+                rules.facts.clock_skew = rules.facts.clock_skew.max(Span::ZERO);
+            }
+            Self::WitnessIgnored => {
+                if matches!(observed.fault, Some(Fault::Witness { .. })) {
+                    observed.fault = None;
+                }
+            }
+            Self::LateCommitsIgnored => observed.late_commits.clear(),
+            Self::FreezeIgnored => document.intents.freeze = None,
+            Self::NoCompareAndSwap | Self::StaleReplicaReady | Self::NeverErased | Self::NeverRetired => {}
+        }
+    }
+}
+
+fn forget_fact(document: &mut Document, rules: &mut Rules, name: FactName) {
+    *rules.facts.get_mut(name) = Span::ZERO;
+    let mut promised = document.facts.promised(Timestamp::MAX);
+    *promised.get_mut(name) = Span::ZERO;
+    document.facts = keyrota::document::HeldFacts::default().adopting(&promised, Timestamp::EPOCH).unwrap_or_default();
+}
+
+/// Lives named and random worlds under the mutant until one of them fails.
+fn caught(mutant: Mutant) -> Option<String> {
+    named::all().into_iter().find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}"))).or_else(|| {
+        (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}")))
+    })
+}
+
+#[test]
+fn every_mutant_is_caught() {
+    let mut escaped = Vec::new();
+    for mutant in Mutant::ALL {
+        match caught(mutant) {
+            Some(how) => println!("{mutant:?} caught: {}", how.lines().next().unwrap_or_default()),
+            None => escaped.push(mutant),
+        }
+    }
+    assert!(escaped.is_empty(), "these broken rules were not noticed: {escaped:?}");
+}

@@ -1,0 +1,359 @@
+//! Everything outside the daemons: the store, the hosts with their clocks, witnesses and files. Each call first gives way, so that
+//! the world decides who goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use keyrota::clock::Reading;
+use keyrota::digest::Digest;
+use keyrota::document::{Document, Trigger};
+use keyrota::jwk::{OkpCurve, PublicJwk, PublicNumbers};
+use keyrota::key::{Key, KeySpec, Material, Origin};
+use keyrota::lifecycle::Decision;
+use keyrota::name::{EnvironmentName, KeysetId, KeysetName, Kid};
+use keyrota::observed::Observed;
+use keyrota::policy::{Audience, FileTarget};
+use keyrota::publish::{Brought, PublishError, Targets};
+use keyrota::reconcile::{KeyOrders, Order, Ports, Status};
+use keyrota::rules::Rules;
+use keyrota::secret::SecretText;
+use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
+use keyrota::time::{Span, Timestamp};
+use keyrota::witness::{Sighting, Witness, WitnessError};
+
+use crate::chance::Chance;
+use crate::mutants::Mutant;
+
+/// One file that a target writes.
+#[derive(Clone)]
+pub struct File {
+    pub content: Digest,
+    pub kids: BTreeSet<Kid>,
+    pub active: Option<Kid>,
+    pub changed_at: Timestamp,
+    pub audience: Audience,
+    /// It holds a key that keyrota never made.
+    pub foreign: bool,
+}
+
+/// One machine: what survives the death of its daemon.
+#[derive(Default)]
+pub struct Host {
+    /// Wall clock minus true time, in milliseconds.
+    pub offset: i64,
+    /// True time at which it was booted.
+    pub booted: Option<Timestamp>,
+    pub witness: BTreeMap<KeysetName, Sighting>,
+    pub files: BTreeMap<String, File>,
+    pub store_away: bool,
+    pub witness_away: bool,
+    pub files_away: bool,
+}
+
+/// One version of the document in the store.
+pub struct Version {
+    pub at: Timestamp,
+    pub document: Option<Document>,
+    pub revision: u64,
+}
+
+pub struct Outside {
+    pub now: Timestamp,
+    pub chance: Chance,
+    pub hosts: Vec<Host>,
+    pub versions: Vec<Version>,
+    pub revisions: u64,
+    pub made: u64,
+    /// How many in a thousand calls to the store go wrong.
+    pub trouble: u64,
+    /// How far a read may lag.
+    pub lag: Span,
+    pub mutant: Option<Mutant>,
+    pub swaps: u64,
+    pub conflicts: u64,
+    /// Keys that took over in an emergency, with the document they did it in.
+    pub emergencies: Vec<Kid>,
+    pub log: Vec<String>,
+}
+
+pub type Shared = Arc<Mutex<Outside>>;
+
+pub fn lock(shared: &Shared) -> MutexGuard<'_, Outside> {
+    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Outside {
+    pub fn reading(&self, host: usize) -> Reading {
+        let host = &self.hosts[host];
+        let wall = Timestamp::from_millis(self.now.as_millis() + host.offset);
+        Reading { wall, boot: self.now.since(host.booted.unwrap_or(Timestamp::EPOCH)) }
+    }
+
+    pub fn current(&self) -> (Option<&Document>, u64) {
+        self.versions.last().map_or((None, 0), |v| (v.document.as_ref(), v.revision))
+    }
+
+    /// What a read at this moment shows: possibly a copy that lags.
+    fn read(&mut self) -> (Option<Document>, u64) {
+        let lag = if self.lag > Span::ZERO && self.chance.one_in(3) { self.chance.span(self.lag) } else { Span::ZERO };
+        let as_of = self.now.minus(lag);
+        let seen = self.versions.iter().rev().find(|v| v.at <= as_of);
+        seen.map_or((None, 0), |v| (v.document.clone(), v.revision))
+    }
+
+    fn goes_wrong(&mut self, host: usize) -> bool {
+        self.hosts[host].store_away || self.chance.below(1000) < self.trouble
+    }
+
+    pub fn write(&mut self, next: Document) -> u64 {
+        self.revisions += 1;
+        self.swaps += 1;
+        let entries: Vec<_> = next.history.iter().filter(|e| e.generation == next.generation).cloned().collect();
+        let before = self.current().0;
+        let begun = before.is_some_and(|d| d.active.is_some() || !d.tombstones.is_empty() || !d.retiring.is_empty());
+        let took_over = next.active.as_ref().map(|a| a.key.kid.clone()).filter(|kid| {
+            begun && before.and_then(|d| d.active.as_ref()).is_none_or(|a| a.key.kid != *kid)
+        });
+        if let Some(kid) = took_over.filter(|_| entries.iter().any(|e| e.trigger == Trigger::Emergency)) {
+            self.emergencies.push(kid);
+        }
+        for entry in &entries {
+            let line = format!("{} generation {} {:?}: {}", self.now, next.generation, entry.change, entry.reason);
+            self.log.push(line);
+        }
+        let version = Version { at: self.now, document: Some(next), revision: self.revisions };
+        self.versions.push(version);
+        if self.versions.len() > 64 {
+            self.versions.drain(..32);
+        }
+        self.revisions
+    }
+}
+
+/// Gives way once.
+struct GiveWay(bool);
+
+impl Future for GiveWay {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// One daemon's view of everything outside.
+pub struct SimPorts {
+    pub shared: Shared,
+    pub host: usize,
+    pub served: Mutex<Option<Arc<Document>>>,
+    pub status: Mutex<Option<Status>>,
+    store: SimStore,
+    witness: SimWitness,
+    keys: SimKeys,
+    targets: SimTargets,
+}
+
+pub struct SimStore(Shared, usize);
+pub struct SimWitness(Shared, usize);
+pub struct SimKeys(Shared);
+pub struct SimTargets(Shared, usize);
+
+impl SimPorts {
+    pub fn new(shared: &Shared, host: usize) -> Self {
+        Self {
+            host,
+            served: Mutex::default(),
+            status: Mutex::default(),
+            store: SimStore(shared.clone(), host),
+            witness: SimWitness(shared.clone(), host),
+            keys: SimKeys(shared.clone()),
+            targets: SimTargets(shared.clone(), host),
+            shared: shared.clone(),
+        }
+    }
+}
+
+impl Ports for SimPorts {
+    type Store = SimStore;
+    type Witness = SimWitness;
+    type Keys = SimKeys;
+    type Targets = SimTargets;
+
+    fn store(&self) -> &SimStore {
+        &self.store
+    }
+    fn witness(&self) -> &SimWitness {
+        &self.witness
+    }
+    fn keys(&self) -> &SimKeys {
+        &self.keys
+    }
+    fn targets(&self) -> &SimTargets {
+        &self.targets
+    }
+    fn clock(&self) -> Reading {
+        lock(&self.shared).reading(self.host)
+    }
+    fn serve(&self, _: &KeysetName, document: Option<&Arc<Document>>) {
+        *self.served.lock().unwrap() = document.cloned();
+    }
+    fn report(&self, _: &KeysetName, status: Option<Status>) {
+        *self.status.lock().unwrap() = status;
+    }
+    fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
+        let mutant = lock(&self.shared).mutant;
+        Mutant::decide(mutant, document, rules, observed)
+    }
+}
+
+impl Store for SimStore {
+    async fn load(&self, _: &KeysetName) -> Result<Option<Loaded>, StoreError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        if outside.goes_wrong(self.1) {
+            return Err(StoreError::Unavailable("away".into()));
+        }
+        let (document, revision) = outside.read();
+        Ok(document.map(|document| Loaded { document, revision: Revision(revision.to_string()) }))
+    }
+
+    async fn load_many(&self, keysets: &[KeysetName]) -> Result<BTreeMap<KeysetName, Result<Loaded, StoreError>>, StoreError> {
+        let mut found = BTreeMap::new();
+        for name in keysets {
+            if let Some(loaded) = self.load(name).await? {
+                found.insert(name.clone(), Ok(loaded));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn swap(&self, expected: Option<&Revision>, next: &Document) -> Result<Revision, SwapError> {
+        GiveWay(false).await;
+        GiveWay(false).await;
+        let answer = {
+            let mut outside = lock(&self.0);
+            if outside.hosts[self.1].store_away {
+                return Err(SwapError::Unavailable("away".into()));
+            }
+            let lost = outside.chance.below(1000) < outside.trouble;
+            if lost && outside.chance.one_in(3) {
+                return Err(SwapError::Unavailable("away".into()));
+            }
+            if lost && outside.chance.one_in(2) {
+                return Err(SwapError::Indeterminate("lost on the way there".into()));
+            }
+            let current = outside.current().1;
+            let blind = outside.mutant == Some(Mutant::NoCompareAndSwap);
+            if !blind && expected.map_or("0", |r| &r.0) != current.to_string() {
+                outside.conflicts += 1;
+                return Err(SwapError::Conflict);
+            }
+            let revision = outside.write(next.clone());
+            if lost { Err(SwapError::Indeterminate("lost on the way back".into())) } else { Ok(Revision(revision.to_string())) }
+        };
+        GiveWay(false).await;
+        answer
+    }
+
+    async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        if outside.goes_wrong(self.1) {
+            return Err(StoreError::Unavailable("away".into()));
+        }
+        let (document, revision) = outside.read();
+        let new = Mark(revision.to_string());
+        let name: KeysetName = NAME.parse().unwrap();
+        let mut changes = Changes { mark: new.clone(), ..Changes::default() };
+        if *mark != new {
+            match document {
+                Some(_) => changes.written.push((name, Revision(revision.to_string()))),
+                None => changes.removed.push(name),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn poll_every(&self) -> Span {
+        Span::seconds(1)
+    }
+}
+
+pub const NAME: &str = "user-sessions";
+
+impl Witness for SimWitness {
+    async fn recall(&self, _: &EnvironmentName) -> Result<BTreeMap<KeysetName, Sighting>, WitnessError> {
+        GiveWay(false).await;
+        let outside = lock(&self.0);
+        if outside.hosts[self.1].witness_away { Err(WitnessError("away".into())) } else { Ok(outside.hosts[self.1].witness.clone()) }
+    }
+
+    async fn note(&self, keyset: &KeysetId, sighting: &Sighting) -> Result<(), WitnessError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        if outside.hosts[self.1].witness_away {
+            return Err(WitnessError("away".into()));
+        }
+        outside.hosts[self.1].witness.insert(keyset.keyset.clone(), sighting.clone());
+        Ok(())
+    }
+
+    async fn forget(&self, keyset: &KeysetId) -> Result<(), WitnessError> {
+        GiveWay(false).await;
+        lock(&self.0).hosts[self.1].witness.remove(&keyset.keyset);
+        Ok(())
+    }
+}
+
+impl KeyOrders for SimKeys {
+    async fn order(&self, _: &KeysetId, spec: &KeySpec, now: Timestamp) -> Order {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        if outside.chance.below(1000) < outside.trouble {
+            return Order::Failed("no entropy".into());
+        }
+        outside.made += 1;
+        let kid: Kid = format!("k{}", outside.made).parse().unwrap();
+        let numbers = PublicNumbers::Okp { crv: OkpCurve::Ed25519, x: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into() };
+        let public = PublicJwk::new(kid.clone(), spec.algorithm(), numbers);
+        let material = Material::Pair { public, private: Some(SecretText::new("private".into())) };
+        let bits = spec.bits().unwrap_or(256);
+        let key = Key { kid, algorithm: spec.algorithm(), bits, created_at: now, origin: Origin::Generated, expires_at: None, material };
+        Order::Ready(Box::new(key))
+    }
+}
+
+impl Targets for SimTargets {
+    async fn bring(
+        &self,
+        _: &KeysetId,
+        target: &FileTarget,
+        document: &Document,
+        expected: Option<Digest>,
+    ) -> Result<Brought, PublishError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        let wall = outside.reading(self.1).wall;
+        let host = &mut outside.hosts[self.1];
+        if host.files_away {
+            return Err(PublishError::away());
+        }
+        let kids: BTreeSet<Kid> = document.live().map(|l| l.key.kid.clone()).collect();
+        let active = document.active.as_ref().map(|a| a.key.kid.clone());
+        let content = Digest::of(format!("{kids:?} {active:?}").as_bytes());
+        let path = target.path.display().to_string();
+        let before = host.files.get(&path);
+        if before.is_some_and(|f| f.foreign) {
+            return Ok(Brought::Foreign { kids: vec!["from-before".parse().unwrap()] });
+        }
+        if let Some(file) = before.filter(|f| f.content == content) {
+            return Ok(Brought::Agreed { content, changed_at: file.changed_at, wrote: false, drift: false });
+        }
+        let drift = expected.is_some() && before.map(|f| f.content) != expected;
+        let file = File { content, kids, active, changed_at: wall, audience: target.audience, foreign: false };
+        host.files.insert(path, file);
+        Ok(Brought::Agreed { content, changed_at: wall, wrote: true, drift })
+    }
+}
