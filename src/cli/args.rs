@@ -43,7 +43,9 @@ pub enum Command {
     ///
     /// Reads the policies, generates what is missing, keeps everything in the encrypted store of --state-dir, and serves the key
     /// sets. SIGHUP (or `keyrota reload`) takes edited policies; SIGTERM ends it within seconds. Killing it loses nothing.
-    #[command(after_help = "Example: keyrota run --policies policies --environment demo --state-dir /tmp/demo --runtime-dir /tmp/demo")]
+    #[command(after_help = "Example:
+  keyrota run --policies policies --environment demo \\
+      --state-dir /tmp/demo --runtime-dir /tmp/demo")]
     Run(RunArgs),
     /// Judge the policies: every fault at once, with its line and a hint
     ///
@@ -57,6 +59,7 @@ pub enum Command {
     /// is neither. Old and new kids can be seen to overlap in its timeline.
     #[command(after_help = "Examples:
   keyrota plan                                     what comes, by the policies in force
+  keyrota plan development/user-sessions           the same for one keyset
   keyrota plan --policies edited/                  what the edited policies would change
   keyrota plan --policies . --state status.json    the same in CI, far from the daemon")]
     Plan(PlanArgs),
@@ -146,6 +149,9 @@ pub struct CheckArgs {
 /// `keyrota plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    /// Only these keysets [default: all]
+    #[arg(value_name = "ENVIRONMENT/KEYSET")]
+    pub keysets: Vec<KeysetId>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub policies: PolicyArgs,

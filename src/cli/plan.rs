@@ -30,6 +30,9 @@ use crate::rules::Rules;
 use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
 
+/// How many rotations ahead a plan looks at most, because what comes later looks the same.
+pub const MOST_ROTATIONS: u64 = 50;
+
 /// What is there already.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
@@ -76,6 +79,8 @@ pub struct KeysetPlan {
     pub id: KeysetId,
     /// From when.
     pub now: Timestamp,
+    /// Until when: the horizon, or [`MOST_ROTATIONS`] rotations ahead.
+    pub until: Timestamp,
     /// How policy and state stand to each other.
     pub standing: Standing,
     /// What is there.
@@ -155,16 +160,18 @@ fn one(id: &KeysetId, known: &Known, wish: Option<Wish>, edited: bool, now: Time
     };
     let standing = standing(&document, &rules);
     let from = beginning(&document, inception, now);
+    let waits = Waits::at(&document, &rules, now);
+    let ahead = (rules.rotate_every * MOST_ROTATIONS).max((waits.propagation + waits.retention) * 2).min(horizon);
+    let until = from.unwrap_or(now) + ahead;
     let mut observed = Observed::quiet(from.unwrap_or(now));
     observed.may_create = from.is_some();
     observed.serving_since = known.serving_since.unwrap_or(Timestamp::EPOCH);
     let forecast = match &standing {
         Standing::Refused { .. } => Forecast { steps: Vec::new(), end: document.clone(), stuck: Vec::new() },
-        _ => forecast(&document, &rules, &observed, now + horizon),
+        _ => forecast(&document, &rules, &observed, until),
     };
-    let waits = Waits::at(&document, &rules, now);
-    let changes = if edited { changes::between(known, &document, &rules, &forecast, now, horizon) } else { Vec::new() };
-    Some(KeysetPlan { id: id.clone(), now, standing, document, rules, waits, changes, forecast, troubles: known.troubles.clone() })
+    let changes = if edited { changes::between(known, &document, &rules, &forecast, now, until) } else { Vec::new() };
+    Some(KeysetPlan { id: id.clone(), now, until, standing, document, rules, waits, changes, forecast, troubles: known.troubles.clone() })
 }
 
 fn standing(document: &Document, rules: &Rules) -> Standing {

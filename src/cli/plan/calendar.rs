@@ -5,38 +5,54 @@ use crate::cli::kids::ShortKids;
 use crate::cli::moment;
 use crate::cli::style::{Look, Tone};
 use crate::cli::table::{Cell, Table};
-use crate::forecast::{Foretold, MOST_FORETOLD};
+use crate::forecast::Foretold;
 use crate::lifecycle::StepKind;
 use crate::policy::VerifierShape;
 use crate::time::Timestamp;
 
 /// The most lines for one keyset; `--output json` has all.
-const MOST_LINES: usize = 30;
+const MOST_LINES: usize = 20;
 
 /// The calendar of one keyset.
 pub fn text(plan: &KeysetPlan, now: Timestamp, shorts: &ShortKids, look: &Look) -> String {
-    let steps = &plan.forecast.steps;
+    let steps = entries(&plan.forecast.steps);
     let mut table = Table::default().indented(4);
-    for step in steps.iter().take(MOST_LINES) {
+    for (step, and_published) in steps.iter().take(MOST_LINES) {
         let kid = step.kid.as_ref().map(|kid| shorts.short(kid)).unwrap_or_default();
         table.row([
             moment::full(step.at).into(),
             Cell::toned(Tone::Faint, moment::relative(now, step.at)),
-            Cell::toned(tone(step.step), words(step.step)),
+            Cell::toned(tone(step.step), if *and_published { "generate, publish" } else { words(step.step) }),
             kid.into(),
             why(plan, step).into(),
         ]);
     }
     let mut out = table.render(look);
+    let until = moment::full(plan.until);
     if steps.is_empty() {
-        out.push_str("    nothing within the horizon\n");
+        out.push_str(&format!("    nothing until {until}\n"));
     }
-    if let Some(next) = steps.get(MOST_LINES) {
+    if let Some((next, _)) = steps.get(MOST_LINES) {
         let more = steps.len() - MOST_LINES;
-        let least = if steps.len() >= MOST_FORETOLD { "at least " } else { "" };
-        out.push_str(&format!("    … and {least}{more} more from {} on; --output json has them\n", moment::full(next.at)));
+        out.push_str(&format!("    … and {more} more from {} until {until}; --output json has them\n", moment::full(next.at)));
     }
     out
+}
+
+/// The steps, each key that is generated and published in the same moment as one.
+fn entries(steps: &[Foretold]) -> Vec<(&Foretold, bool)> {
+    let mut entries: Vec<(&Foretold, bool)> = Vec::with_capacity(steps.len());
+    for step in steps {
+        match entries.last_mut() {
+            Some((made, published))
+                if made.step == StepKind::Generate && step.step == StepKind::ConfirmPublished && (made.at, &made.kid) == (step.at, &step.kid) =>
+            {
+                *published = true;
+            }
+            _ => entries.push((step, false)),
+        }
+    }
+    entries
 }
 
 /// What waits for more than time, at the end of the forecast.

@@ -28,7 +28,7 @@ pub struct Change {
 }
 
 /// What the new `rules` change about a keyset; `told` is what will happen under them.
-pub fn between(known: &Known, document: &Document, rules: &Rules, told: &Forecast, now: Timestamp, horizon: Span) -> Vec<Change> {
+pub fn between(known: &Known, document: &Document, rules: &Rules, told: &Forecast, now: Timestamp, until: Timestamp) -> Vec<Change> {
     let mut changes = Changes::default();
     if !document.is_stored() {
         changes.note("keyset", None, Some(format!("{}, a new key every {}", rules.spec.algorithm(), rules.rotate_every)), "is added");
@@ -48,7 +48,7 @@ pub fn between(known: &Known, document: &Document, rules: &Rules, told: &Forecas
     facts(&mut changes, &stated, document, rules, now);
     waits(&mut changes, &stated, before, document, rules, now);
     if let Some(before) = before {
-        let was = forecast(document, before, &Observed::quiet(now), now + horizon);
+        let was = forecast(document, before, &Observed::quiet(now), until);
         let date = |told: &Forecast| told.steps.iter().find(|s| s.step == StepKind::Activate).map(|s| moment::full(s.at));
         changes.differ("next change-over", date(&was), date(told), "");
     }

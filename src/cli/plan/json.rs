@@ -24,6 +24,7 @@ struct KeysetReport<'a> {
     #[serde(flatten)]
     id: IdReport<'a>,
     standing: &'static str,
+    until: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'a str>,
     algorithm: &'static str,
@@ -97,6 +98,7 @@ impl<'a> From<&'a KeysetPlan> for KeysetReport<'a> {
         Self {
             id: IdReport::from(&plan.id),
             standing,
+            until: plan.until,
             refused,
             algorithm: plan.rules.spec.algorithm().as_str(),
             rotate_every: plan.rules.rotate_every,

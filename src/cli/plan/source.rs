@@ -53,7 +53,11 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
     };
     let by = if edited { format!("by the policies in {}", args.policies.folder().display()) } else { "by the policies in force".to_owned() };
     let basis = format!("plan from {} on, {} ahead, {from}, {by}", crate::cli::moment::full(now), args.horizon);
-    let keysets = lay_out(&known, wishes.as_ref(), now, args.horizon);
+    let mut keysets = lay_out(&known, wishes.as_ref(), now, args.horizon);
+    if let Some(missing) = args.keysets.iter().find(|id| keysets.iter().all(|k| k.id != **id)) {
+        bail!("there is nothing to plan for {missing}; hint: look at its spelling, and at --policies");
+    }
+    keysets.retain(|k| args.keysets.is_empty() || args.keysets.contains(&k.id));
     Ok(Outcome::Plan(Plan { now, horizon: args.horizon, basis, notes, is_edit: edited && report.is_some(), keysets }))
 }
 

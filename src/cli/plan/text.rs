@@ -3,7 +3,6 @@
 use super::{Change, KeysetPlan, Plan, Standing, arithmetic, calendar, lives, timeline};
 use crate::cli::kids::ShortKids;
 use crate::cli::style::{Look, Tone};
-use crate::time::Timestamp;
 
 /// The whole plan.
 pub fn text(plan: &Plan, look: &Look) -> String {
@@ -44,8 +43,7 @@ fn one(plan: &Plan, keyset: &KeysetPlan, look: &Look) -> String {
     }
     out.push_str(&section("calendar", &calendar, look));
     let lives = lives(&keyset.document, &keyset.forecast.steps);
-    let until = horizon(plan, keyset);
-    let drawn = timeline::draw(&lives, plan.now, until, &shorts, 4, look);
+    let drawn = timeline::draw(&lives, plan.now, keyset.until, &shorts, 4, look);
     if !drawn.is_empty() {
         out.push_str(&section("timeline", &drawn, look));
     }
@@ -97,11 +95,4 @@ fn changes(changes: &[Change], look: &Look) -> String {
 pub fn shorts(keyset: &KeysetPlan) -> ShortKids {
     let there = keyset.document.live().map(|k| &k.key.kid);
     ShortKids::of(there.chain(keyset.forecast.steps.iter().filter_map(|s| s.kid.as_ref())))
-}
-
-/// How far the timeline reaches: the horizon, or the end of what was foretold where that is bounded.
-fn horizon(plan: &Plan, keyset: &KeysetPlan) -> Timestamp {
-    let steps = &keyset.forecast.steps;
-    let bounded = steps.last().filter(|_| steps.len() >= crate::forecast::MOST_FORETOLD).map(|s| s.at);
-    bounded.unwrap_or(plan.now + plan.horizon)
 }
