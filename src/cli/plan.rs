@@ -102,7 +102,7 @@ pub struct KeysetPlan {
 pub enum Standing {
     /// The keyset is not there yet.
     New,
-    /// It is there and goes on.
+    /// It is there, perhaps without a key yet, and goes on.
     Kept,
     /// It is there and in no policy any more.
     Orphaned,
@@ -158,7 +158,7 @@ fn one(id: &KeysetId, known: &Known, wish: Option<Wish>, edited: bool, now: Time
         (None, Some(document)) => (Rules::orphan(&document), document),
         (None, None) => return None, // neither there nor wanted, or not looked at yet
     };
-    let standing = standing(&document, &rules);
+    let standing = standing(&document, &rules, known.rules.is_some());
     let from = beginning(&document, inception, now);
     let waits = Waits::at(&document, &rules, now);
     let ahead = (rules.rotate_every * MOST_ROTATIONS).max((waits.propagation + waits.retention) * 2).min(horizon);
@@ -174,10 +174,11 @@ fn one(id: &KeysetId, known: &Known, wish: Option<Wish>, edited: bool, now: Time
     Some(KeysetPlan { id: id.clone(), now, until, standing, document, rules, waits, changes, forecast, troubles: known.troubles.clone() })
 }
 
-fn standing(document: &Document, rules: &Rules) -> Standing {
+fn standing(document: &Document, rules: &Rules, in_force: bool) -> Standing {
     let (held, asked) = (document.class, rules.spec.class());
     match () {
         () if rules.orphaned => Standing::Orphaned,
+        () if !document.is_stored() && in_force => Standing::Kept,
         () if !document.is_stored() => Standing::New,
         () if held != asked => {
             let why = format!("the keyset holds {}, and the policy asks for {}; hint: {ANOTHER_NAME}", plural(held), plural(asked));

@@ -30,7 +30,7 @@ pub struct Change {
 /// What the new `rules` change about a keyset; `told` is what will happen under them.
 pub fn between(known: &Known, document: &Document, rules: &Rules, told: &Forecast, now: Timestamp, until: Timestamp) -> Vec<Change> {
     let mut changes = Changes::default();
-    if !document.is_stored() {
+    if !document.is_stored() && known.rules.is_none() {
         changes.note("keyset", None, Some(format!("{}, a new key every {}", rules.spec.algorithm(), rules.rotate_every)), "is added");
         return changes.0;
     }

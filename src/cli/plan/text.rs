@@ -53,6 +53,7 @@ fn one(plan: &Plan, keyset: &KeysetPlan, look: &Look) -> String {
 fn heading(keyset: &KeysetPlan, look: &Look) -> String {
     let standing = match keyset.standing {
         Standing::New => ", new",
+        Standing::Kept if !keyset.document.is_stored() => ", without a key yet",
         Standing::Kept | Standing::Refused { .. } => "",
         Standing::Orphaned => ", in no policy any more",
     };

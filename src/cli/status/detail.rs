@@ -35,7 +35,7 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
         out.push_str(&format!("\n  {}\n{pending}", look.paint(Tone::Faint, "to come")));
     }
     if let Some(document) = &document {
-        let history = history(document, look);
+        let history = history(document, &shorts, look);
         out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
     }
     out
@@ -120,11 +120,13 @@ fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp, look: &Loo
     table.render(look)
 }
 
-fn history(document: &Document, look: &Look) -> String {
+fn history(document: &Document, shorts: &ShortKids, look: &Look) -> String {
     let mut table = Table::default().indented(4);
+    let kids: Vec<_> = document.live().map(|k| &k.key.kid).chain(document.tombstones.iter().map(|t| &t.kid)).collect();
+    let shortened = |text: String| kids.iter().fold(text, |text, kid| text.replace(kid.as_str(), &shorts.short(kid)));
     for entry in document.history.iter().rev().take(MOST_HISTORY) {
         let by = entry.by.as_ref().map(|by| format!(" (by {by})")).unwrap_or_default();
-        table.row([moment::full(entry.at).into(), Told(&entry.change).to_string().into(), format!("{}{by}", entry.reason).into()]);
+        table.row([moment::full(entry.at).into(), shortened(Told(&entry.change).to_string()).into(), format!("{}{by}", entry.reason).into()]);
     }
     table.render(look)
 }

@@ -67,10 +67,6 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
         let (what, hint) = sentence.split_once("; hint: ").unwrap_or((sentence, remedy));
         found.push(Problem { severity, whose: id.to_string(), what: what.to_owned(), since, remedy: hint.to_owned() });
     };
-    if let Some(overdue) = &keyset.overdue {
-        let sentence = format!("its change-over is overdue: {}", overdue.because);
-        add(Severity::Bad, &sentence, Some(overdue.since), remedy_for(&overdue.label));
-    }
     for trouble in &keyset.troubles {
         add(Severity::Bad, &trouble.what, None, remedy_for(&trouble.part));
     }
@@ -79,6 +75,14 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
         Err(error) => return add(Severity::Bad, &error.to_string(), None, ""),
     };
     let active = document.as_ref().and_then(|d| d.active.as_ref());
+    if let Some(overdue) = &keyset.overdue {
+        // A vendor's keyset that nobody has begun yet is not late; nor is there a moment since when it would be.
+        let begun = document.is_some();
+        let severity = if overdue.label == "external" && !begun { Severity::Notice } else { Severity::Bad };
+        let what = if active.is_some() { "its change-over is overdue" } else { "it has no active key" };
+        let since = Some(overdue.since).filter(|_| begun);
+        add(severity, &format!("{what}: {}", overdue.because), since, remedy_for(&overdue.label));
+    }
     if let (Some(active), Some(rules)) = (active, &keyset.rules) {
         let stale_since = active.key.created_at + rules.max_age;
         if now > stale_since && !rules.orphaned {
