@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::sync::futures::Notified;
 
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::freshness::Freshness;
+use crate::invariant::{self, Invariant};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
-use crate::policy::Stale;
+use crate::policy::{SignerAccess, Stale};
 use crate::reconcile::Status;
 use crate::time::{Span, Timestamp};
 
@@ -53,16 +57,27 @@ pub struct PolicyStanding {
 pub struct Cell {
     served: ArcSwapOption<Served>,
     status: ArcSwapOption<Status>,
-    manner: ArcSwap<Manner>,
+    manner: ArcSwap<Mannered>,
+    changed: tokio::sync::Notify,
 }
 
 /// How a keyset is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manner {
     /// The max-age of its key set.
     pub cache_max_age: Span,
     /// What verifiers get while this process is not fresh.
     pub stale: Stale,
+    /// Who, besides root and the daemon's own user, may read its document on the signer socket.
+    pub signers: Vec<SignerAccess>,
+}
+
+/// A manner with the header it amounts to, rendered once.
+pub struct Mannered {
+    /// The manner.
+    pub manner: Manner,
+    /// `Cache-Control` of a key set that is fresh.
+    pub cache_control: HeaderValue,
 }
 
 /// What is given out.
@@ -71,19 +86,36 @@ pub struct Served {
     pub document: Arc<Document>,
     /// The key set, for verifiers; `None` for HMAC secrets, API keys, and a keyset without a key.
     pub jwks: Option<Rendered>,
+    /// What does not hold of the two, looked at from outside; empty unless keyrota itself is at fault.
+    pub violated: Vec<Invariant>,
 }
 
 /// A key set, ready to be sent.
 pub struct Rendered {
     /// The JSON.
-    pub body: Arc<[u8]>,
+    pub body: Bytes,
     /// A strong entity tag (RFC 9110 §8.8.3), with its quotes.
-    pub etag: String,
+    pub etag: HeaderValue,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { cache_max_age: Span::minutes(1), stale: Stale::Serve }
+        Self { cache_max_age: Span::minutes(1), stale: Stale::Serve, signers: Vec::new() }
+    }
+}
+
+impl Default for Mannered {
+    fn default() -> Self {
+        Manner::default().into()
+    }
+}
+
+impl From<Manner> for Mannered {
+    fn from(manner: Manner) -> Self {
+        let text = format!("public, max-age={}", manner.cache_max_age.whole_seconds());
+        // Such a text is always a header; if it were not, nobody would cache.
+        let cache_control = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-cache"));
+        Self { manner, cache_control }
     }
 }
 
@@ -95,8 +127,7 @@ impl Board {
 
     /// One environment.
     pub fn environment(&self, name: &str) -> Option<Arc<EnvironmentBoard>> {
-        let name: EnvironmentName = name.parse().ok()?;
-        self.environments.load().get(&name).cloned()
+        self.environments.load().get(name).cloned()
     }
 
     /// Adds or replaces an environment.
@@ -138,8 +169,7 @@ impl EnvironmentBoard {
 
     /// One keyset.
     pub fn keyset(&self, name: &str) -> Option<Arc<Cell>> {
-        let name: KeysetName = name.parse().ok()?;
-        self.keysets.load().get(&name).cloned()
+        self.keysets.load().get(name).cloned()
     }
 
     /// The cell of a keyset, made if there is none. Many at once cost one copy of the map.
@@ -177,7 +207,13 @@ impl EnvironmentBoard {
 impl Cell {
     /// From now on this is given out.
     pub fn serve(&self, document: Option<&Arc<Document>>) {
-        self.served.store(document.map(|document| Arc::new(Served { document: Arc::clone(document), jwks: Rendered::of(document) })));
+        self.served.store(document.map(|document| Arc::new(Served::of(document))));
+        self.changed.notify_waiters();
+    }
+
+    /// Becomes ready when something else is given out than when this was called.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// What is given out.
@@ -197,12 +233,21 @@ impl Cell {
 
     /// Sets how it is served.
     pub fn set_manner(&self, manner: Manner) {
-        self.manner.store(Arc::new(manner));
+        self.manner.store(Arc::new(manner.into()));
     }
 
     /// How it is served.
-    pub fn manner(&self) -> Manner {
-        **self.manner.load()
+    pub fn manner(&self) -> Arc<Mannered> {
+        self.manner.load_full()
+    }
+}
+
+impl Served {
+    /// What is given out of a document.
+    pub fn of(document: &Arc<Document>) -> Self {
+        let jwks = Rendered::of(document);
+        let violated = invariant::violated(document, jwks.as_ref().map(|rendered| &*rendered.body));
+        Self { document: Arc::clone(document), jwks, violated }
     }
 }
 
@@ -213,8 +258,8 @@ impl Rendered {
         if set.keys.is_empty() {
             return None;
         }
-        let body: Arc<[u8]> = serde_json::to_vec(&set).ok()?.into();
-        let etag = format!("\"{}\"", Digest::of(&body));
+        let body: Bytes = serde_json::to_vec(&set).ok()?.into();
+        let etag = HeaderValue::try_from(format!("\"{}\"", Digest::of(&body))).ok()?;
         Some(Self { body, etag })
     }
 }

@@ -39,6 +39,12 @@ macro_rules! name_type {
                 &self.0
             }
         }
+        /// So that a map can be asked by text, without a copy.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
         impl FromStr for $name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {

@@ -1,0 +1,106 @@
+//! Status and verbs for operators, on `control.sock`: for root, the daemon's own user, and the members of `--control-group`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{StatusCode, Uri};
+
+use super::peers::{Peer, Users};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status};
+use crate::policy::SignerAccess;
+use crate::status_report::ReloadReport;
+use crate::time::Span;
+
+/// The longest that a reload is waited for.
+pub const LONGEST_WAIT: Span = Span::minutes(5);
+
+/// A future that a verb's result comes through.
+pub type Told<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What operators can make the daemon do. The daemon implements it, usually by a channel to whoever owns the reconcilers.
+pub trait Control: Send + Sync + 'static {
+    /// Reads the policies anew. With a wait, the answer comes when every keyset was looked at under them, or the wait is over
+    /// (`done: false`); without, as soon as the reload is under way.
+    fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport>;
+}
+
+/// Who may come in besides root.
+#[derive(Clone)]
+pub struct Door {
+    /// The daemon's own uid.
+    pub own_uid: u32,
+    /// The group whose members may, if any.
+    pub group: Option<String>,
+    /// The user database.
+    pub users: Arc<dyn Users>,
+}
+
+#[derive(Clone)]
+struct Room {
+    desk: Desk,
+    control: Arc<dyn Control>,
+}
+
+/// The routes `GET /v1/status` and `POST /v1/reload`. Each request must bear an [`axum::Extension`] of [`Peer`].
+pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
+    Router::new()
+        .route("/v1/status", get(report).fallback(get_only))
+        .route("/v1/reload", post(reload).fallback(post_only))
+        .fallback(nothing_here)
+        .layer(from_fn_with_state(Arc::new(door), guard))
+        .with_state(Room { desk, control })
+}
+
+async fn get_only() -> Refusal {
+    Refusal::method("GET, HEAD")
+}
+
+async fn post_only() -> Refusal {
+    Refusal::method("POST")
+}
+
+/// Lets in who may come in, whatever they ask for.
+async fn guard(State(door): State<Arc<Door>>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+    let admitted = door.group.iter().map(|group| SignerAccess::Group(group.clone())).collect::<Vec<_>>();
+    let asked = Arc::clone(&door);
+    let answer = tokio::task::spawn_blocking(move || peer.admitted(asked.own_uid, &admitted, &*asked.users)).await;
+    match answer {
+        Ok(Ok(())) => next.run(request).await,
+        Ok(Err(denied)) => {
+            let error = format!("{} may not use the control socket", denied.who);
+            let hint = match &door.group {
+                Some(group) => format!("become a member of group {group} (and log in again), or use sudo"),
+                None => "use sudo, or start keyrota with --control-group and become a member of that group".to_owned(),
+            };
+            Refusal::new(StatusCode::FORBIDDEN, error, hint).into_response()
+        }
+        Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the user database could not be asked", "ask again").into_response(),
+    }
+}
+
+async fn report(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal> {
+    let timer = room.desk.metrics.http.status.start();
+    let asked = query::read(&uri, &["environment", "keyset"])?;
+    let environments = room.desk.board.environments();
+    let wanted = environments.values().filter(|e| asked.get("environment").is_none_or(|name| name == e.name.as_str())).cloned();
+    let report = status::Report::new(wanted, asked.get("keyset").cloned(), (room.desk.clock)());
+    room.desk.metrics.http.status.done(timer, StatusCode::OK);
+    Ok(([(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, JSON)], Body::new(status::Pieces(report))).into_response())
+}
+
+async fn reload(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal> {
+    let asked = query::read(&uri, &["wait"])?;
+    let wait = query::span(&asked, "wait")?.map(|wait| wait.min(LONGEST_WAIT));
+    let report = room.control.reload(wait).await;
+    let status = if report.done { StatusCode::OK } else { StatusCode::ACCEPTED };
+    room.desk.metrics.http.reload.count(status);
+    Ok((status, [(CACHE_CONTROL, NO_STORE)], axum::Json(report)).into_response())
+}

@@ -1,0 +1,236 @@
+//! Accepting connections and seeing them out: the same loop for TCP and for Unix sockets.
+//!
+//! What peers can hold is bounded: connections in all and per uid, the size of a request's head, the time it may take to arrive
+//! (which is also how long a connection may idle), the time an answer may lie unread. On stop no new connection is taken, requests
+//! under way are finished, and after [`GRACE`] what is left is dropped.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::peers::Peer;
+use super::stall::Stall;
+
+/// How long requests under way may take after a stop.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a request's head may take to arrive, and a connection may idle.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest head of a request, in bytes.
+pub const LONGEST_HEAD: usize = 16 * 1024;
+
+/// The most headers of a request.
+pub const MOST_HEADERS: usize = 64;
+
+/// How many connections a listener keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub connections: usize,
+    /// Of one uid other than root, on a Unix socket.
+    pub per_uid: usize,
+}
+
+impl Limits {
+    /// What suits verifiers. All four together stay under the 1024 descriptors that a process has by default.
+    pub const VERIFIERS: Self = Self { connections: 512, per_uid: 512 };
+    /// What suits Prometheus and health checks.
+    pub const OPERATORS: Self = Self { connections: 48, per_uid: 48 };
+    /// What suits signers on this host.
+    pub const SIGNERS: Self = Self { connections: 256, per_uid: 128 };
+    /// What suits the command line.
+    pub const CONTROL: Self = Self { connections: 32, per_uid: 16 };
+}
+
+/// Tells listeners to stop, and lets whoever asked see it.
+pub type Stop = watch::Receiver<bool>;
+
+/// Where connections come from.
+pub trait Listener {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The next connection, and who is at its other end where the system knows.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Peer>)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = tokio::net::TcpStream;
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Peer>)> {
+        let (stream, _) = self.accept().await?;
+        // An answer goes out in one piece; waiting for more to send with it only delays it.
+        stream.set_nodelay(true)?;
+        Ok((stream, None))
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = tokio::net::UnixStream;
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Peer>)> {
+        let (stream, _) = self.accept().await?;
+        let credentials = stream.peer_cred()?;
+        Ok((stream, Some(Peer { uid: credentials.uid(), gid: credentials.gid() })))
+    }
+}
+
+/// Serves connections until `stop` says so, and returns when the last one is done or [`GRACE`] is over. `service` makes the service
+/// of one connection.
+pub async fn serve<L, M, S, B>(listener: L, limits: Limits, mut stop: Stop, service: M)
+where
+    L: Listener,
+    M: Fn(Option<Peer>) -> S,
+    S: hyper::service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+{
+    let seats = Arc::new(Seats { all: Arc::new(Semaphore::new(limits.connections)), per_uid: limits.per_uid, taken: Mutex::default() });
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = seats.next(&listener) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, Some(seat))) => {
+                let (stop, service) = (stop.clone(), service(peer));
+                tokio::spawn(async move {
+                    connection(stream, service, stop).await;
+                    drop(seat);
+                });
+            }
+            // The peer holds enough already: it is hung up on.
+            Ok((_, _, None)) => {}
+            // Out of descriptors, or the peer is gone already: let others go on, and try again.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(GRACE, seats.all.acquire_many(all)).await;
+}
+
+async fn connection<I, S, B>(stream: I, service: S, mut stop: Stop)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: hyper::service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD).max_headers(MOST_HEADERS);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Stall::new(stream)), service));
+    let stopped = tokio::select! {
+        biased;
+        _ = connection.as_mut() => false,
+        _ = stop.wait_for(|stop| *stop) => true,
+    };
+    if stopped {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(GRACE, connection).await;
+    }
+}
+
+/// A router as the service of one connection: each request bears the [`Peer`] as an [`axum::Extension`].
+#[derive(Clone)]
+pub struct Routed {
+    router: TowerToHyperService<axum::Router>,
+    peer: Option<Peer>,
+}
+
+/// Makes the services of a router's connections, for [`serve`].
+pub fn routed(router: axum::Router) -> impl Fn(Option<Peer>) -> Routed {
+    let router = TowerToHyperService::new(router);
+    move |peer| Routed { router: router.clone(), peer }
+}
+
+impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Routed {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = <TowerToHyperService<axum::Router> as hyper::service::Service<http::Request<hyper::body::Incoming>>>::Future;
+
+    fn call(&self, mut request: http::Request<hyper::body::Incoming>) -> Self::Future {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
+        self.router.call(request)
+    }
+}
+
+/// How many connections there are, in all and of whom.
+struct Seats {
+    all: Arc<Semaphore>,
+    per_uid: usize,
+    taken: Mutex<BTreeMap<u32, usize>>,
+}
+
+/// A connection's place; given back when dropped.
+struct Seat {
+    uid: Option<u32>,
+    seats: Arc<Seats>,
+    _all: OwnedSemaphorePermit,
+}
+
+type Accepted<S> = (S, Option<Peer>, Option<Seat>);
+
+impl Seats {
+    /// Waits for a place first and a connection second, so that what there is no place for stays in the system's queue.
+    async fn next<L: Listener>(self: &Arc<Self>, listener: &L) -> io::Result<Accepted<L::Stream>> {
+        let all = Arc::clone(&self.all).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, peer) = listener.next().await?;
+        let seat = self.seat(peer.map(|p| p.uid), all);
+        Ok((stream, peer, seat))
+    }
+
+    fn seat(self: &Arc<Self>, uid: Option<u32>, all: OwnedSemaphorePermit) -> Option<Seat> {
+        if let Some(uid) = uid {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = taken.entry(uid).or_default();
+            if *count >= self.per_uid && uid != 0 {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Seat { uid, seats: Arc::clone(self), _all: all })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(uid) = self.uid else { return };
+        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&uid) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.remove(&uid);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_uid_cannot_take_every_seat() {
+        let seats = Arc::new(Seats { all: Arc::new(Semaphore::new(9)), per_uid: 2, taken: Mutex::default() });
+        let permit = || Arc::clone(&seats.all).try_acquire_owned().unwrap();
+        let first = seats.seat(Some(7), permit());
+        let second = seats.seat(Some(7), permit());
+        assert!(first.is_some() && second.is_some() && seats.seat(Some(7), permit()).is_none());
+        assert!(seats.seat(Some(8), permit()).is_some());
+        drop(first);
+        assert!(seats.seat(Some(7), permit()).is_some());
+        assert_eq!(seats.all.available_permits(), 8, "a seat that was refused gives its place back");
+    }
+}
