@@ -3,6 +3,8 @@
 //! What is printed is made by pure functions from data to text ([`check`], [`plan`], [`status`]), so that golden files can hold it;
 //! this file and [`client`] do the rest. It knows nothing of keys and stores: those belong to the daemon behind the socket.
 
+#![allow(clippy::format_push_string, reason = "an allocation a line is nothing to a command that prints one screen")]
+
 pub mod args;
 pub mod check;
 pub mod client;
@@ -31,7 +33,7 @@ use plan::source::Outcome;
 use style::Look;
 
 /// How long `reload --wait` waits.
-const RELOAD_WAIT: Duration = Duration::from_secs(120);
+const RELOAD_WAIT: Duration = Duration::from_mins(2);
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {

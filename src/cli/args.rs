@@ -1,6 +1,8 @@
 //! The command line as clap reads it. Help texts are for somebody who meets keyrota for the first time: what a command is for, and
 //! one example.
 
+#![allow(clippy::doc_markdown, reason = "these comments are the help texts")]
+
 mod run;
 
 use std::path::PathBuf;

@@ -20,7 +20,8 @@ struct Found<'a> {
 #[derive(Serialize)]
 struct Keyset<'a> {
     environment: &'a str,
-    keyset: &'a str,
+    #[serde(rename = "keyset")]
+    name: &'a str,
     algorithm: &'a str,
     rotate_every: String,
     propagation: String,
@@ -65,6 +66,9 @@ pub fn text(folder: &Folder, look: &Look) -> String {
 }
 
 /// The verdict for programs.
+///
+/// # Errors
+/// None that writing to memory could make.
 pub fn json(folder: &Folder) -> serde_json::Result<String> {
     let verdict = Verdict {
         sound: folder.is_sound(),
@@ -91,7 +95,7 @@ fn keysets(policy: &Policy, look: &Look) -> String {
         let row = row(policy, name.as_str(), keyset);
         let tone = if row.most_live_keys > COMFORTABLE_LIVE_KEYS { Tone::Warn } else { Tone::Plain };
         table.row([
-            row.keyset.into(),
+            row.name.into(),
             row.algorithm.into(),
             row.rotate_every.into(),
             row.propagation.into(),
@@ -105,7 +109,7 @@ fn keysets(policy: &Policy, look: &Look) -> String {
 fn row<'a>(policy: &'a Policy, name: &'a str, keyset: &'a KeysetPolicy) -> Keyset<'a> {
     Keyset {
         environment: policy.environment.as_str(),
-        keyset: name,
+        name,
         algorithm: keyset.spec.algorithm().as_str(),
         rotate_every: keyset.rotate_every.to_string(),
         propagation: keyset.facts.propagation().to_string(),

@@ -1,4 +1,4 @@
-//! Short forms of kids: the beginning and the end, because UUIDv7s that were made on one day begin alike.
+//! Short forms of kids: the beginning and the end, because `UUIDv7`s that were made on one day begin alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 

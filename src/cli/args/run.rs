@@ -1,5 +1,7 @@
 //! `keyrota run`: everything that the daemon is told on its command line.
 
+#![allow(clippy::doc_markdown, reason = "these comments are the help texts")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use crate::lifecycle::StepKind;
 use crate::observed::Observed;
 use crate::policy::most_live_keys;
 use crate::rules::Rules;
-use crate::time::{Span, Timestamp};
+use crate::time::Timestamp;
 use crate::waits::Waits;
 
 /// One thing that changes.
@@ -98,14 +98,14 @@ fn specification(changes: &mut Changes, before: Option<&Rules>, document: &Docum
 }
 
 fn settings(changes: &mut Changes, before: &Rules, rules: &Rules) {
-    let spans: [(&str, fn(&Rules) -> Span); 4] = [
-        ("rotate_every", |r| r.rotate_every),
-        ("max_age", |r| r.max_age),
-        ("rollback_window", |r| r.rollback_window),
-        ("jitter", |r| r.jitter),
+    let spans = [
+        ("rotate_every", before.rotate_every, rules.rotate_every),
+        ("max_age", before.max_age, rules.max_age),
+        ("rollback_window", before.rollback_window, rules.rollback_window),
+        ("jitter", before.jitter, rules.jitter),
     ];
-    for (what, of) in spans {
-        changes.differ(what, Some(of(before).to_string()), Some(of(rules).to_string()), "");
+    for (what, old, new) in spans {
+        changes.differ(what, Some(old.to_string()), Some(new.to_string()), "");
     }
     let window = |r: &Rules| r.window.as_ref().map(ToString::to_string);
     changes.differ("rotation_window", window(before), window(rules), "");
@@ -144,9 +144,11 @@ fn waits(changes: &mut Changes, stated: &Facts, before: Option<&Rules>, document
     let old = document.facts.in_force(stated, now);
     let in_force = Waits::at(document, rules, now);
     let goal = &rules.facts;
-    let both: [(&str, fn(&Facts) -> Span); 2] = [("propagation", Facts::propagation), ("retention", Facts::retention)];
-    for (what, of) in both {
-        let (old, at_once, later) = (of(&old), of(&in_force.facts), of(goal));
+    let both = [
+        ("propagation", old.propagation(), in_force.propagation, goal.propagation()),
+        ("retention", old.retention(), in_force.retention, goal.retention()),
+    ];
+    for (what, old, at_once, later) in both {
         let note = if at_once == later { String::new() } else { format!("at first {at_once}, while old facts count") };
         changes.differ(what, Some(old.to_string()), Some(later.to_string()), note);
     }

@@ -51,15 +51,15 @@ impl Life {
         self.phases.push(Phase { state, from });
     }
 
-    fn of(live: &LiveKey<'_>) -> Self {
-        let mut life = Self { kid: live.key.kid.clone(), phases: Vec::new(), end: None };
-        let past = [(StateName::Staged, Some(live.key.created_at)), (StateName::Published, live.published_at), (StateName::Active, live.activated_at)];
+    fn of(key: &LiveKey<'_>) -> Self {
+        let mut life = Self { kid: key.key.kid.clone(), phases: Vec::new(), end: None };
+        let past = [(StateName::Staged, Some(key.key.created_at)), (StateName::Published, key.published_at), (StateName::Active, key.activated_at)];
         for (state, from) in past {
-            if let Some(from) = from.filter(|from| *from < live.since) {
+            if let Some(from) = from.filter(|from| *from < key.since) {
                 life.enter(state, from);
             }
         }
-        life.enter(live.state, live.since);
+        life.enter(key.state, key.since);
         life
     }
 }

@@ -196,8 +196,8 @@ mod tests {
     fn old_and_new_kids_are_seen_to_overlap_even_if_minutes_stand_beside_months() {
         let day = 24 * 60;
         let lives = [life("old", 0, 17, 30 * day, 30 * day + 67), life("new", 30 * day - 17, 30 * day, 60 * day, 60 * day + 67)];
-        let lines = drawn(&lives, 60);
-        let (old, new) = (&lines[1], &lines[2]);
+        let picture = drawn(&lives, 60);
+        let (old, new) = (&picture[1], &picture[2]);
         let announced = columns(new, '·');
         assert!(!announced.is_empty());
         assert!(announced.iter().all(|c| columns(old, '█').contains(c)), "the new one is announced while the old one signs");
@@ -211,10 +211,10 @@ mod tests {
     fn no_line_is_wider_than_the_terminal_and_now_is_marked() {
         let day = 24 * 60;
         let lives: Vec<Life> = (0..12).map(|n| life(&format!("k{n}"), n * day, n * day + 20, (n + 1) * day + 20, (n + 1) * day + 90)).collect();
-        let lines = drawn(&lives, 12);
-        assert!(lines.iter().all(|l| l.chars().count() <= Look::PLAIN.width), "{lines:#?}");
-        assert!(lines[0].contains("▼ now"));
-        assert!(lines.len() < 12, "only the first change-overs are drawn");
+        let picture = drawn(&lives, 12);
+        assert!(picture.iter().all(|l| l.chars().count() <= Look::PLAIN.width), "{picture:#?}");
+        assert!(picture[0].contains("▼ now"));
+        assert!(picture.len() < 12, "only the first change-overs are drawn");
     }
 
     #[test]
