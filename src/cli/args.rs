@@ -1,7 +1,7 @@
 //! The command line as clap reads it. Help texts are for somebody who meets keyrota for the first time: what a command is for, and
 //! one example.
 
-#![allow(clippy::doc_markdown, reason = "these comments are the help texts")]
+#![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
 
 mod run;
 

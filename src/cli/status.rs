@@ -38,7 +38,9 @@ pub fn accepted(answer: &Answer) -> anyhow::Result<()> {
     }
     match serde_json::from_slice::<ErrorReport>(&answer.body) {
         Ok(said) => anyhow::bail!("{}; hint: {}", said.error, said.hint),
-        Err(_) => anyhow::bail!("the daemon answered with HTTP status {}; hint: are daemon and command of the same version?", answer.status),
+        Err(_) => {
+            anyhow::bail!("the daemon answered with HTTP status {}; hint: are daemon and command of the same version?", answer.status)
+        }
     }
 }
 

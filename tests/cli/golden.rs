@@ -57,7 +57,8 @@ fn edited(text: &str, more: &[&str]) -> std::process::Output {
 
 #[test]
 fn plan_of_a_running_daemon() {
-    let (request, output) = asked(&["plan", "--now", NOW, "--horizon", "60d", "shop/user-sessions", "shop/vendor"], 200, &written(&fixed()));
+    let (request, output) =
+        asked(&["plan", "--now", NOW, "--horizon", "60d", "shop/user-sessions", "shop/vendor"], 200, &written(&fixed()));
     assert_eq!(request, "GET /v1/status HTTP/1.1");
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let text = stdout(&output);

@@ -130,7 +130,9 @@ fn completions_and_manuals_come_from_the_definition() {
 
 #[test]
 fn wrong_command_lines_exit_with_2_and_help_with_0() {
-    for args in [&["no-such-command"][..], &["plan", "--horizon", "90"], &["plan", "--fresh", "--state", "x"], &["jwks"], &["status", "X"], &[]] {
+    for args in
+        [&["no-such-command"][..], &["plan", "--horizon", "90"], &["plan", "--fresh", "--state", "x"], &["jwks"], &["status", "X"], &[]]
+    {
         let output = shipped(args);
         assert_eq!(code(&output), 2, "{args:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");

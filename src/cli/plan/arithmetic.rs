@@ -11,8 +11,13 @@ use crate::time::Span;
 /// The facts that a wait is made of, each with how often it counts.
 type Sum = [(FactName, u64)];
 
-const PROPAGATION: &Sum =
-    &[(FactName::StoreRefresh, 1), (FactName::CacheMaxAge, 1), (FactName::VerifierRefresh, 1), (FactName::ClockSkew, 2), (FactName::Margin, 1)];
+const PROPAGATION: &Sum = &[
+    (FactName::StoreRefresh, 1),
+    (FactName::CacheMaxAge, 1),
+    (FactName::VerifierRefresh, 1),
+    (FactName::ClockSkew, 2),
+    (FactName::Margin, 1),
+];
 const RETENTION: &Sum =
     &[(FactName::StoreRefresh, 1), (FactName::SignerRefresh, 1), (FactName::TokenTtl, 1), (FactName::ClockSkew, 2), (FactName::Margin, 1)];
 

@@ -45,7 +45,9 @@ fn entries(steps: &[Foretold]) -> Vec<(&Foretold, bool)> {
     for step in steps {
         match entries.last_mut() {
             Some((made, published))
-                if made.step == StepKind::Generate && step.step == StepKind::ConfirmPublished && (made.at, &made.kid) == (step.at, &step.kid) =>
+                if made.step == StepKind::Generate
+                    && step.step == StepKind::ConfirmPublished
+                    && (made.at, &made.kid) == (step.at, &step.kid) =>
             {
                 *published = true;
             }

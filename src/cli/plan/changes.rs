@@ -85,7 +85,9 @@ fn specification(changes: &mut Changes, before: Option<&Rules>, document: &Docum
     let active = document.active.as_ref();
     let was = match (before, active) {
         (Some(before), _) => words(before.spec.algorithm().as_str(), before.spec.bits()),
-        (None, Some(active)) if !rules.spec.fits(&active.key) => words(active.key.algorithm.as_str(), rules.spec.bits().map(|_| active.key.bits)),
+        (None, Some(active)) if !rules.spec.fits(&active.key) => {
+            words(active.key.algorithm.as_str(), rules.spec.bits().map(|_| active.key.bits))
+        }
         _ => return,
     };
     let note = match active {

@@ -53,7 +53,11 @@ impl Life {
 
     fn of(key: &LiveKey<'_>) -> Self {
         let mut life = Self { kid: key.key.kid.clone(), phases: Vec::new(), end: None };
-        let past = [(StateName::Staged, Some(key.key.created_at)), (StateName::Published, key.published_at), (StateName::Active, key.activated_at)];
+        let past = [
+            (StateName::Staged, Some(key.key.created_at)),
+            (StateName::Published, key.published_at),
+            (StateName::Active, key.activated_at),
+        ];
         for (state, from) in past {
             if let Some(from) = from.filter(|from| *from < key.since) {
                 life.enter(state, from);

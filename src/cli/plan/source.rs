@@ -51,7 +51,8 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
         without_rules(&known, &mut notes);
         None
     };
-    let by = if edited { format!("by the policies in {}", args.policies.folder().display()) } else { "by the policies in force".to_owned() };
+    let by =
+        if edited { format!("by the policies in {}", args.policies.folder().display()) } else { "by the policies in force".to_owned() };
     let basis = format!("plan from {} on, {} ahead, {from}, {by}", crate::cli::moment::full(now), args.horizon);
     let mut keysets = lay_out(&known, wishes.as_ref(), now, args.horizon);
     if let Some(missing) = args.keysets.iter().find(|id| keysets.iter().all(|k| k.id != **id)) {
@@ -83,7 +84,11 @@ fn state(args: &PlanArgs) -> anyhow::Result<State> {
     match client.get("/v1/status") {
         Ok(answer) => {
             let report = status::parse(&answer)?;
-            Ok(State { from: format!("with the keys of the daemon at {}", client.socket().display()), report: Some(report), notes: Vec::new() })
+            Ok(State {
+                from: format!("with the keys of the daemon at {}", client.socket().display()),
+                report: Some(report),
+                notes: Vec::new(),
+            })
         }
         Err(ClientError::NoSocket(socket) | ClientError::NobodyListens(socket)) => {
             Ok(fresh(vec![format!("no daemon answers on {}, so this is planned as if no keyset had a key yet", socket.display())]))

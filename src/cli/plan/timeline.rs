@@ -43,11 +43,17 @@ pub fn draw(lives: &[Life], now: Timestamp, until: Timestamp, shorts: &ShortKids
 
     let mut out = String::new();
     if let Some(column) = column_of(&stretches, now) {
-        let marker = if column + 5 <= room { format!("{}▼ now", " ".repeat(column)) } else { format!("{}now ▼", " ".repeat(column - 4)) };
+        let marker =
+            if column + 5 <= room { format!("{}▼ now", " ".repeat(column)) } else { format!("{}now ▼", " ".repeat(column - 4)) };
         out.push_str(&format!("{margin}{marker}\n"));
     }
     for (life, name) in rows.iter().zip(&names) {
-        out.push_str(&format!("{}{name}{}  {}\n", " ".repeat(indent), " ".repeat(name_width - name.chars().count()), row(life, &stretches, look)));
+        out.push_str(&format!(
+            "{}{name}{}  {}\n",
+            " ".repeat(indent),
+            " ".repeat(name_width - name.chars().count()),
+            row(life, &stretches, look)
+        ));
     }
     let (ticks, labels) = axis(&rows, &stretches, start, end, room);
     out.push_str(&format!("{margin}{}\n{margin}{}\n", look.paint(Tone::Faint, &ticks), labels));
@@ -210,7 +216,8 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal_and_now_is_marked() {
         let day = 24 * 60;
-        let lives: Vec<Life> = (0..12).map(|n| life(&format!("k{n}"), n * day, n * day + 20, (n + 1) * day + 20, (n + 1) * day + 90)).collect();
+        let lives: Vec<Life> =
+            (0..12).map(|n| life(&format!("k{n}"), n * day, n * day + 20, (n + 1) * day + 20, (n + 1) * day + 90)).collect();
         let picture = drawn(&lives, 12);
         assert!(picture.iter().all(|l| l.chars().count() <= Look::PLAIN.width), "{picture:#?}");
         assert!(picture[0].contains("▼ now"));

@@ -126,7 +126,11 @@ fn history(document: &Document, shorts: &ShortKids, look: &Look) -> String {
     let shortened = |text: String| kids.iter().fold(text, |text, kid| text.replace(kid.as_str(), &shorts.short(kid)));
     for entry in document.history.iter().rev().take(MOST_HISTORY) {
         let by = entry.by.as_ref().map(|by| format!(" (by {by})")).unwrap_or_default();
-        table.row([moment::full(entry.at).into(), shortened(Told(&entry.change).to_string()).into(), format!("{}{by}", entry.reason).into()]);
+        table.row([
+            moment::full(entry.at).into(),
+            shortened(Told(&entry.change).to_string()).into(),
+            format!("{}{by}", entry.reason).into(),
+        ]);
     }
     table.render(look)
 }

@@ -50,7 +50,10 @@ fn of_environment(environment: &EnvironmentReport, found: &mut Vec<Problem>) {
     };
     if !environment.policy.faults.is_empty() {
         let faults = environment.policy.faults.join("\n      ");
-        let what = format!("its policy file has faults, so the policy of {} stays in force:\n      {faults}", moment::full(environment.policy.taken_at));
+        let what = format!(
+            "its policy file has faults, so the policy of {} stays in force:\n      {faults}",
+            moment::full(environment.policy.taken_at)
+        );
         add(Severity::Bad, what, None, "mend the file, then `keyrota check` and `keyrota reload --wait`");
     }
     if !environment.loaded {
@@ -113,7 +116,9 @@ fn remedy_for(label: &str) -> &'static str {
     match label {
         "publish" | "target" => "look at the file's folder, its owner and the room on its disk; it is tried again by itself",
         "probe" => "ask the verifier why it does not see the key",
-        "serving" | "propagation" | "window" | "retention" | "schedule" | "store-refresh" => "it goes on by itself; `keyrota plan` shows when",
+        "serving" | "propagation" | "window" | "retention" | "schedule" | "store-refresh" => {
+            "it goes on by itself; `keyrota plan` shows when"
+        }
         "store" => "`journalctl -u keyrota` says more; it is tried again by itself",
         "keygen" => "`journalctl -u keyrota` says more; another key is made by itself",
         "clock" => "`timedatectl status`; it goes on once the clock is right",
