@@ -32,7 +32,7 @@ use crate::observed::{Fault, Observed};
 use crate::policy::FileTarget;
 use crate::publish::Targets;
 use crate::rules::Rules;
-use crate::store::{Mark, Store, StoreError};
+use crate::store::{Mark, Revision, Store, StoreError};
 use crate::time::{Span, Timestamp};
 use crate::witness::Witness;
 use keyset::Keyset;
@@ -171,9 +171,13 @@ impl<P: Ports> Reconciler<P> {
         self.due = self.keysets.keys().cloned().collect();
     }
 
-    /// When something is due next, as far as is known.
+    /// When something is due next, as far as is known. While the store does not answer nothing is: the next look at it tells.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        if self.due.is_empty() { self.deadlines.peek().map(|Reverse((at, _))| *at) } else { Some(Timestamp::EPOCH) }
+        match (self.store_trouble, self.due.is_empty()) {
+            (true, _) => None,
+            (false, false) => Some(Timestamp::EPOCH),
+            (false, true) => self.deadlines.peek().map(|Reverse((at, _))| *at),
+        }
     }
 
     /// Something outside happened that concerns this keyset (a key was made): it is looked at in the next pass.
@@ -198,11 +202,13 @@ impl<P: Ports> Reconciler<P> {
         let mut events = Vec::new();
         let began = self.ports.clock();
         match self.catch_up(&mut events).await {
-            Ok(()) => {
+            Ok(caught_up) => {
                 if std::mem::take(&mut self.store_trouble) {
                     events.push(Event::StoreBack { environment: self.environment.clone() });
                 }
-                self.freshness.confirm(began, self.ports.clock());
+                if caught_up {
+                    self.freshness.confirm(began, self.ports.clock());
+                }
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.store_trouble, true) {
@@ -224,28 +230,37 @@ impl<P: Ports> Reconciler<P> {
         events
     }
 
-    /// Loads what changed, and serves it.
-    async fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<(), StoreError> {
+    /// Loads what changed, and serves it. Answers whether everything that the store says has changed has been seen: a copy that
+    /// lags may show an older document than the list of changes told of, and then the same changes are asked for again.
+    async fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<bool, StoreError> {
         if !self.recalled {
             self.recall().await?;
         }
         let changes = self.ports.store().changes(&self.mark).await?;
-        let known = |name: &KeysetName, revision| {
-            self.keysets.get(name).and_then(|k| k.held.as_ref()).is_some_and(|held| held.revision == revision)
+        let known = |name: &KeysetName, revision: &Revision| {
+            self.keysets.get(name).and_then(|k| k.held.as_ref()).is_some_and(|held| held.revision == *revision)
         };
-        let written: Vec<_> = changes.written.into_iter().filter(|(n, r)| !known(n, r.clone())).map(|(name, _)| name).collect();
-        let mut loaded = if written.is_empty() { BTreeMap::new() } else { self.ports.store().load_many(&written).await? };
-        for name in written {
+        let written: Vec<_> = changes.written.into_iter().filter(|(name, revision)| !known(name, revision)).collect();
+        let names: Vec<_> = written.iter().map(|(name, _)| name.clone()).collect();
+        let mut loaded = if names.is_empty() { BTreeMap::new() } else { self.ports.store().load_many(&names).await? };
+        let mut caught_up = true;
+        for (name, listed) in written {
             let keyset = self.keysets.entry(name.clone()).or_default();
             match loaded.remove(&name) {
-                Some(Ok(found)) => keyset.take(found),
+                Some(Ok(found)) => {
+                    caught_up &= found.revision == listed;
+                    keyset.take(found);
+                }
                 Some(Err(error)) => {
                     let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };
                     keyset.trouble(&id, Part::Store, error.to_string(), events);
                     keyset.held = None;
                     keyset.unreadable = true;
                 }
-                None => keyset.held = None,
+                None => {
+                    caught_up = false;
+                    keyset.held = None;
+                }
             }
             keyset.serve(&*self.ports, &name);
             self.assign(&name);
@@ -256,8 +271,10 @@ impl<P: Ports> Reconciler<P> {
                 self.due.insert(name);
             }
         }
-        self.mark = changes.mark;
-        Ok(())
+        if caught_up {
+            self.mark = changes.mark;
+        }
+        Ok(caught_up)
     }
 
     /// What the witness saw before this process began. A keyset that it knows is there, whatever the policy says.

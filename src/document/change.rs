@@ -155,6 +155,7 @@ impl Draft {
         self.document.active = Some(Active { key, since: now, published_at });
         self.document.intents.forget_kid(kid);
         self.document.intents.rotate = None;
+        self.document.intents.hold = None;
         Ok(())
     }
 

@@ -83,7 +83,8 @@ impl<P: Ports> Context<'_, P> {
             Decision::Do(step, reason) => {
                 if keyset.troubles.contains_key(&Part::Witness) && observed.fault.is_none() {
                     // What is decided could not be remembered: wait for the witness.
-                    return self.settle(id, keyset, &rules, Wait::default(), late, began.wall);
+                    let until = Some(self.ports.clock().wall + SLOW_RETRY);
+                    return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
                 }
                 let then = self.carry_out(id, keyset, &document, &rules, (step, reason), began, events).await;
                 if matches!(then, Then::Stop) {
@@ -300,6 +301,9 @@ impl<P: Ports> Context<'_, P> {
 
 /// When something that failed is tried again, and how long after the first look at a suspicious document the second one comes.
 const RETRY: Span = Span::seconds(2);
+
+/// When something that stays broken for long is tried again.
+const SLOW_RETRY: Span = Span::seconds(30);
 
 fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
     match (&keyset.wanted, keyset.document()) {

@@ -148,9 +148,10 @@ fn forget_fact(document: &mut Document, rules: &mut Rules, name: FactName) {
 
 /// Lives named and random worlds under the mutant until one of them fails.
 fn caught(mutant: Mutant) -> Option<String> {
-    named::all().into_iter().find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}"))).or_else(|| {
-        (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}")))
-    })
+    named::all()
+        .into_iter()
+        .find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}")))
+        .or_else(|| (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}"))))
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Host {
     pub booted: Option<Timestamp>,
     pub witness: BTreeMap<KeysetName, Sighting>,
     pub files: BTreeMap<String, File>,
+    /// The revision that its last look at the store showed.
+    pub shown: u64,
     pub store_away: bool,
     pub witness_away: bool,
     pub files_away: bool,
@@ -77,6 +79,8 @@ pub struct Outside {
     /// Keys that took over in an emergency, with the document they did it in.
     pub emergencies: Vec<Kid>,
     pub log: Vec<String>,
+    /// A change-over has just been sent to the store.
+    pub in_swap: bool,
 }
 
 pub type Shared = Arc<Mutex<Outside>>;
@@ -114,9 +118,11 @@ impl Outside {
         let entries: Vec<_> = next.history.iter().filter(|e| e.generation == next.generation).cloned().collect();
         let before = self.current().0;
         let begun = before.is_some_and(|d| d.active.is_some() || !d.tombstones.is_empty() || !d.retiring.is_empty());
-        let took_over = next.active.as_ref().map(|a| a.key.kid.clone()).filter(|kid| {
-            begun && before.and_then(|d| d.active.as_ref()).is_none_or(|a| a.key.kid != *kid)
-        });
+        let took_over = next
+            .active
+            .as_ref()
+            .map(|a| a.key.kid.clone())
+            .filter(|kid| begun && before.and_then(|d| d.active.as_ref()).is_none_or(|a| a.key.kid != *kid));
         if let Some(kid) = took_over.filter(|_| entries.iter().any(|e| e.trigger == Trigger::Emergency)) {
             self.emergencies.push(kid);
         }
@@ -138,8 +144,12 @@ struct GiveWay(bool);
 
 impl Future for GiveWay {
     type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -231,6 +241,11 @@ impl Store for SimStore {
 
     async fn swap(&self, expected: Option<&Revision>, next: &Document) -> Result<Revision, SwapError> {
         GiveWay(false).await;
+        {
+            let mut outside = lock(&self.0);
+            let signing = |d: Option<&Document>| d.and_then(|d| d.active.as_ref()).map(|a| a.key.kid.clone());
+            outside.in_swap = signing(Some(next)) != signing(outside.current().0);
+        }
         GiveWay(false).await;
         let answer = {
             let mut outside = lock(&self.0);
@@ -264,6 +279,7 @@ impl Store for SimStore {
             return Err(StoreError::Unavailable("away".into()));
         }
         let (document, revision) = outside.read();
+        outside.hosts[self.1].shown = revision;
         let new = Mark(revision.to_string());
         let name: KeysetName = NAME.parse().unwrap();
         let mut changes = Changes { mark: new.clone(), ..Changes::default() };
@@ -338,7 +354,7 @@ impl Targets for SimTargets {
         let wall = outside.reading(self.1).wall;
         let host = &mut outside.hosts[self.1];
         if host.files_away {
-            return Err(PublishError::away());
+            return Err(PublishError("away".into()));
         }
         let kids: BTreeSet<Kid> = document.live().map(|l| l.key.kid.clone()).collect();
         let active = document.active.as_ref().map(|a| a.key.kid.clone());

@@ -1,0 +1,150 @@
+//! One daemon of the simulation: the real reconciler on simulated ports, polled one port call at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use keyrota::event::Event;
+use keyrota::freshness::Freshness;
+use keyrota::name::Kid;
+use keyrota::reconcile::{Reconciler, Wanted};
+use keyrota::time::{Span, Timestamp};
+
+use crate::mutants::Mutant;
+use crate::outside::{NAME, Shared, SimPorts, lock};
+
+type Pass = Pin<Box<dyn Future<Output = (Reconciler<SimPorts>, Vec<Event>)>>>;
+
+/// A running process.
+pub struct Process {
+    pub ports: Arc<SimPorts>,
+    pub freshness: Arc<Freshness>,
+    reconciler: Option<Reconciler<SimPorts>>,
+    pass: Option<Pass>,
+    /// True time at which it will look at the store.
+    pub poll_at: Option<Timestamp>,
+    /// The revision that it has seen.
+    pub seen: u64,
+    /// The policy file is broken.
+    broken: bool,
+}
+
+pub struct Daemon {
+    pub host: usize,
+    pub process: Option<Process>,
+    pub frozen_until: Option<Timestamp>,
+    /// What its policy file says.
+    pub wanted: Wanted,
+    pub policy_changed: bool,
+    pub policy_broken: bool,
+    pub events: Vec<Event>,
+}
+
+impl Daemon {
+    pub fn start(&mut self, shared: &Shared, fresh_for: Span) {
+        let ports = Arc::new(SimPorts::new(shared, self.host));
+        let freshness = Arc::new(Freshness::new(fresh_for));
+        let mut reconciler = Reconciler::new(Arc::clone(&ports), "production".parse().unwrap(), Arc::clone(&freshness));
+        reconciler.want(BTreeMap::from([(NAME.parse().unwrap(), self.wanted.clone())]));
+        let now = lock(shared).now;
+        let (pass, seen) = (None, u64::MAX);
+        self.process = Some(Process { ports, freshness, reconciler: Some(reconciler), pass, poll_at: Some(now), seen, broken: false });
+        self.policy_changed = false;
+    }
+
+    pub fn is_frozen(&self, now: Timestamp) -> bool {
+        self.frozen_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it can be polled now.
+    pub fn is_under_way(&self, now: Timestamp) -> bool {
+        !self.is_frozen(now) && self.process.as_ref().is_some_and(|p| p.pass.is_some())
+    }
+
+    /// Whether it would begin a pass if it were let.
+    pub fn wants_to_look(&self, shared: &Shared) -> bool {
+        let now = lock(shared).now;
+        let Some(process) = self.process.as_ref().filter(|p| p.pass.is_none()) else { return false };
+        !self.is_frozen(now) && (self.policy_changed || self.due_at(process, shared).is_some_and(|at| at <= now))
+    }
+
+    /// True time of its next look.
+    pub fn next_look(&self, shared: &Shared) -> Option<Timestamp> {
+        let process = self.process.as_ref().filter(|p| p.pass.is_none())?;
+        let at = self.due_at(process, shared)?;
+        Some(self.frozen_until.map_or(at, |until| at.max(until)))
+    }
+
+    fn due_at(&self, process: &Process, shared: &Shared) -> Option<Timestamp> {
+        let deadline = process.reconciler.as_ref().and_then(Reconciler::next_deadline);
+        let offset = lock(shared).hosts[self.host].offset;
+        let deadline = deadline.map(|wall| Timestamp::from_millis(wall.as_millis() - offset));
+        [process.poll_at, deadline].into_iter().flatten().min()
+    }
+
+    /// Begins a pass, or goes one port call further.
+    pub fn go_on(&mut self, shared: &Shared) {
+        let Some(process) = &mut self.process else { return };
+        if process.pass.is_none() {
+            let Some(mut reconciler) = process.reconciler.take() else { return };
+            if std::mem::take(&mut self.policy_changed) {
+                reconciler.want(BTreeMap::from([(NAME.parse().unwrap(), self.wanted.clone())]));
+            }
+            if std::mem::replace(&mut process.broken, self.policy_broken) != self.policy_broken && self.policy_broken {
+                reconciler.hold_policy();
+            }
+            process.poll_at = None;
+            process.pass = Some(Box::pin(async move {
+                let events = reconciler.pass().await;
+                (reconciler, events)
+            }));
+        }
+        let Some(pass) = &mut process.pass else { return };
+        let mut context = Context::from_waker(Waker::noop());
+        if let std::task::Poll::Ready((reconciler, events)) = pass.as_mut().poll(&mut context) {
+            let failed = events.iter().any(|e| matches!(e, Event::StoreUnavailable { .. }));
+            let now = lock(shared).now;
+            process.seen = lock(shared).hosts[self.host].shown;
+            let behind = process.seen != lock(shared).revisions;
+            if failed && lock(shared).hosts[self.host].store_away {
+                process.poll_at = None; // it would try in vain until the store is back
+            } else if behind {
+                process.poll_at = Some(now + Span::seconds(1));
+            } else if failed || !process.freshness.is_fresh(lock(shared).reading(self.host)) {
+                process.poll_at = Some(now + Span::seconds(2));
+            }
+            process.pass = None;
+            process.reconciler = Some(reconciler);
+            self.events.extend(events);
+            let excess = self.events.len().saturating_sub(200);
+            self.events.drain(..excess);
+        }
+    }
+
+    /// Whether it is ready to speak for the store.
+    pub fn is_ready(&self, shared: &Shared) -> bool {
+        let outside = lock(shared);
+        let believes = outside.mutant == Some(Mutant::StaleReplicaReady);
+        let Some(process) = self.process.as_ref() else { return false };
+        !self.is_frozen(outside.now) && (believes && process.seen != u64::MAX || process.freshness.is_fresh(outside.reading(self.host)))
+    }
+
+    /// What verifiers get from it.
+    pub fn key_set(&self) -> BTreeSet<Kid> {
+        let served = self.process.as_ref().and_then(|p| p.ports.served.lock().unwrap().clone());
+        served.map(|d| d.jwks().keys.iter().map(|jwk| jwk.kid.clone()).collect()).unwrap_or_default()
+    }
+
+    /// What signers get from it.
+    pub fn active_kid(&self) -> Option<Kid> {
+        let served = self.process.as_ref().and_then(|p| p.ports.served.lock().unwrap().clone());
+        served.and_then(|d| d.active.as_ref().map(|a| a.key.kid.clone()))
+    }
+
+    pub fn crash(&mut self) {
+        self.process = None;
+        self.frozen_until = None;
+    }
+}

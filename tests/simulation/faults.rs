@@ -1,0 +1,84 @@
+//! Random lives: what chance does to a world.
+
+use keyrota::document::{Document, FactName};
+use keyrota::operator::Verb;
+use keyrota::rules::Rules;
+use keyrota::time::{Span, Timestamp};
+
+use crate::chance::Chance;
+use crate::exposure::Truth;
+use crate::world::{Act, World};
+
+/// Schedules a random fault at a random moment before `until`.
+pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool) {
+    let at = chance.span(until) + Span::minutes(1); // a clock that is wrong from the start cannot be told
+    let daemons = world.daemons.len();
+    let one = usize::try_from(chance.below(daemons as u64)).unwrap();
+    let all: Vec<usize> = (0..daemons).collect();
+    let some = if chance.one_in(2) { all.clone() } else { vec![one] };
+    let outage = chance.span(Span::hours(30));
+    match chance.below(11) {
+        0 | 1 => world.at(at, Act::Crash { daemon: one, down_for: chance.span(Span::hours(8)) }),
+        2 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
+        3 | 4 => {
+            world.at(at, Act::StoreAway { hosts: some.clone(), away: true });
+            world.at(at + outage, Act::StoreAway { hosts: some, away: false });
+        }
+        5 => {
+            world.at(at, Act::WitnessAway { host: one, away: true });
+            world.at(at + chance.span(Span::hours(5)), Act::WitnessAway { host: one, away: false });
+        }
+        6 if files => {
+            world.at(at, Act::FilesAway { host: one, away: true });
+            world.at(at + outage, Act::FilesAway { host: one, away: false });
+        }
+        7 if files => world.at(at, Act::Alter { host: one }),
+        6..=8 => {
+            let by = i64::try_from(chance.below(2 * 86_400_000)).unwrap() - 86_400_000;
+            world.at(at, Act::StepClock { host: one, by });
+            world.at(at + chance.span(Span::hours(2)), Act::StepClock { host: one, by: -by });
+        }
+        9 => edit_facts(world, chance, at, all),
+        _ => world.at(at, Act::Operator(verb(chance))),
+    }
+}
+
+/// The operator changes a fact: those who mint and verify go faster at once, and slower only when the document says so.
+fn edit_facts(world: &mut World, chance: &mut Chance, at: Span, all: Vec<usize>) {
+    let name = *chance.pick(&[FactName::TokenTtl, FactName::VerifierRefresh, FactName::SignerRefresh]);
+    let value = match chance.below(3) {
+        0 => Span::minutes(10),
+        1 => Span::hours(1),
+        _ => Span::hours(3),
+    };
+    // Replicas get the new file one after the other.
+    for daemon in all {
+        let edit = Box::new(move |rules: &mut Rules| *rules.facts.get_mut(name) = value);
+        world.at(at + chance.span(Span::minutes(10)), Act::Edit { daemons: vec![daemon], edit });
+    }
+    let change = Box::new(move |truth: &mut Truth| match name {
+        FactName::TokenTtl => truth.token_ttl = value,
+        FactName::VerifierRefresh => truth.verifier_refresh = value,
+        _ => truth.signer_refresh = value,
+    });
+    world.at(at, Act::Truth(change));
+}
+
+fn verb(chance: &mut Chance) -> Box<dyn Fn(&Document) -> Option<Verb>> {
+    let which = chance.below(6);
+    let which_key = usize::try_from(chance.below(8)).unwrap();
+    let frozen_for = chance.span(Span::days(5));
+    Box::new(move |document: &Document| {
+        let now: Timestamp = document.updated_at;
+        match which {
+            0 | 1 => Some(Verb::Rotate),
+            2 => {
+                let live: Vec<_> = document.live().map(|l| l.key.kid.clone()).collect();
+                live.get(which_key % live.len().max(1)).cloned().map(|kid| Verb::Revoke { kid })
+            }
+            3 => Some(Verb::RollBack),
+            4 => Some(Verb::Freeze { until: now + frozen_for }),
+            _ => Some(Verb::Unfreeze),
+        }
+    })
+}
