@@ -1,6 +1,7 @@
 //! keyrota
 
 pub mod board;
+pub mod cli;
 pub mod clock;
 pub mod digest;
 pub mod document;

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use fault::{Fault, Warning};
 pub use files::{Folder, load_folder};
-pub use laws::{COMFORTABLE_LIVE_KEYS, RESERVED_FOR_REVOCATION};
+pub use laws::{COMFORTABLE_LIVE_KEYS, RESERVED_FOR_REVOCATION, most_live_keys};
 pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfile, VerifierProfile};
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig};

@@ -1,12 +1,14 @@
 //! What a policy asks of one keyset, in the form in which decisions use it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::{Document, Facts};
 use crate::key::KeySpec;
 use crate::policy::{KeysetPolicy, Mode, Source, Start, StoreConfig, VerifierShape, Window};
 use crate::time::Span;
 
-/// The rules of one keyset.
-#[derive(Debug, Clone, PartialEq)]
+/// The rules of one keyset. Written down in status reports, so that a plan can be made elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
     /// What new keys are to be.
     pub spec: KeySpec,

@@ -12,6 +12,7 @@ use crate::document::stored::StoredError;
 use crate::key::Algorithm;
 use crate::lifecycle::{Pending, StepKind};
 use crate::name::{EnvironmentName, KeysetName, Kid};
+use crate::rules::Rules;
 use crate::time::{Span, Timestamp};
 
 /// How everything stands: `GET /v1/status` on the control socket, optionally `?environment=NAME&keyset=NAME`.
@@ -88,7 +89,7 @@ pub struct KeysetReport {
 }
 
 /// What a keyset is judged by at this moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RulesReport {
     /// What new keys sign with.
     pub algorithm: Algorithm,
@@ -105,6 +106,9 @@ pub struct RulesReport {
     /// Whether the keyset is in no policy any more: served and drained, never rotated.
     #[serde(default)]
     pub orphaned: bool,
+    /// The rules themselves, so that a plan can be made from this report alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Rules>,
 }
 
 /// A step to come.

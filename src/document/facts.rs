@@ -58,7 +58,8 @@ impl FactName {
 }
 
 /// A value for every fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[allow(missing_docs)] // each is explained at its FactName
 pub struct Facts {
     pub token_ttl: Span,

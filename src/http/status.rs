@@ -160,6 +160,7 @@ fn of_rules(status: &Status, now: Timestamp) -> RulesReport {
         propagation: waits.propagation,
         retention: waits.retention,
         orphaned: rules.orphaned,
+        stated: Some((**rules).clone()),
     }
 }
 

@@ -142,7 +142,7 @@ fn waits(figures: &Figures<'_>, found: &mut Vec<Broken>) {
 }
 
 /// The most keys that are alive at once; `None` where there is no bound.
-pub(super) fn most_live_keys(facts: &Facts, rotate_every: Span, max_window_wait: Span) -> Option<u64> {
+pub fn most_live_keys(facts: &Facts, rotate_every: Span, max_window_wait: Span) -> Option<u64> {
     let overlap = facts.propagation() + facts.retention();
     overlap.div_ceil(rotate_every.saturating_sub(max_window_wait)).map(|keys| keys.saturating_add(2))
 }

@@ -6,13 +6,14 @@
 //! gone on. Nothing here reads a clock.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{Datelike as _, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::{Span, Timestamp};
 
@@ -25,6 +26,7 @@ use crate::time::{Span, Timestamp};
 /// assert!(!window.is_open("2026-03-03T04:00:00Z".parse().unwrap()));
 /// assert_eq!(window.max_wait(), Span::days(7) + Span::hours(1));
 /// assert_eq!(window.to_string(), "0 0 3 * * Tue for 2h Europe/Paris");
+/// assert_eq!(window.to_string().parse(), Ok(window));
 /// ```
 #[derive(Clone)]
 pub struct Window(Arc<Opening>);
@@ -266,6 +268,24 @@ impl Eq for Window {}
 impl Serialize for Window {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// Reads what `Display` writes.
+impl FromStr for Window {
+    type Err = WindowError;
+    fn from_str(text: &str) -> Result<Self, WindowError> {
+        let malformed = || WindowError::Cron(format!("`{text}` is not a window; hint: write CRON for DURATION TIMEZONE"));
+        let (cron, rest) = text.rsplit_once(" for ").ok_or_else(malformed)?;
+        let (duration, timezone) = rest.split_once(' ').ok_or_else(malformed)?;
+        let duration = duration.parse().map_err(|e: crate::time::TimeError| WindowError::Duration(e.to_string()))?;
+        Self::parse(cron, duration, timezone)
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,0 +1,263 @@
+//! The command line as clap reads it. Help texts are for somebody who meets keyrota for the first time: what a command is for, and
+//! one example.
+
+#![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
+
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use run::{LogFormat, RunArgs};
+
+use super::client::Client;
+use super::exit::EXIT_HELP;
+use super::paths;
+use crate::name::{EnvironmentName, KeysetId};
+use crate::time::{Span, Timestamp};
+
+/// keyrota keeps the roster of a system's signing keys: which kid signs, which one is being announced, which one is seeing out its
+/// last tokens, and when they change over.
+///
+/// Policies state facts (how long a token lives, how long a verifier may cache a key set); keyrota computes the waits, generates
+/// the keys, publishes them, and runs old and new kids side by side for exactly as long as the facts require.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keyrota",
+    version,
+    arg_required_else_help = true,
+    after_help = EXIT_HELP,
+    after_long_help = EXIT_HELP,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: rotate keys, serve key sets and metrics, until SIGTERM
+    ///
+    /// Reads the policies, generates what is missing, keeps everything in the encrypted store of --state-dir, and serves the key
+    /// sets. SIGHUP (or `keyrota reload`) takes edited policies; SIGTERM ends it within seconds. Killing it loses nothing.
+    #[command(after_help = "Example:
+  keyrota run --policies policies --environment demo \\
+      --state-dir /tmp/demo --runtime-dir /tmp/demo")]
+    Run(RunArgs),
+    /// Judge the policies: every fault at once, with its line and a hint
+    ///
+    /// Touches nothing but the policy files, so it can run anywhere: in an editor, in the CI of a policy repository, before a reload.
+    #[command(after_help = "Example: keyrota check --policies policies")]
+    Check(CheckArgs),
+    /// Show what will happen to which key and when; for edited policies, what the edit changes
+    ///
+    /// The plan is made by the daemon's own decision on a clock that runs ahead, over the real keys: of the daemon that runs here, or
+    /// of one elsewhere (--state, a file with its `keyrota status --output json`; it holds no secrets), or from a fresh start if there
+    /// is neither. Old and new kids can be seen to overlap in its timeline.
+    #[command(after_help = "Examples:
+  keyrota plan                                     what comes, by the policies in force
+  keyrota plan development/user-sessions           the same for one keyset
+  keyrota plan --policies edited/                  what the edited policies would change
+  keyrota plan --policies . --state status.json    the same in CI, far from the daemon")]
+    Plan(PlanArgs),
+    /// Say in one screen what is wrong, since when, what happens next and when, and what to type
+    ///
+    /// Exits with 3 if something is overdue or broken. With ENVIRONMENT/KEYSET it shows every key of that keyset.
+    #[command(after_help = "Examples:
+  keyrota status
+  keyrota status development/user-sessions
+  keyrota status --output json > status.json       for `keyrota plan --state`; holds no secrets")]
+    Status(StatusArgs),
+    /// Print the JSON Schema of policy files, for editors
+    #[command(after_help = "Example: keyrota schema > policies/policy.schema.json
+A policy whose first line is `# yaml-language-server: $schema=policy.schema.json` is then checked as you type.")]
+    Schema,
+    /// Print the key set that verifiers fetch, or its address
+    #[command(after_help = "Example: keyrota jwks development/user-sessions")]
+    Jwks(JwksArgs),
+    /// Make the running daemon read its policies again
+    ///
+    /// All or nothing for each environment: an environment with a fault keeps the policy it had. `keyrota check` and
+    /// `keyrota plan --policies DIR` say beforehand what would happen.
+    #[command(after_help = "Example: keyrota reload --wait")]
+    Reload(ReloadArgs),
+    /// Print the completions of a shell
+    #[command(after_help = "Example: keyrota completions bash > /etc/bash_completion.d/keyrota")]
+    Completions {
+        /// Whose
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command
+    #[command(after_help = "Example: keyrota man --dir /usr/local/share/man/man1")]
+    Man {
+        /// Write keyrota.1, keyrota-run.1 and so on into this folder
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Where the running daemon is.
+#[derive(Debug, Clone, Args)]
+pub struct DaemonArgs {
+    /// Where the daemon's sockets are [default: systemd's RUNTIME_DIRECTORY, else /run/keyrota]
+    #[arg(long, value_name = "DIR", env = "KEYROTA_RUNTIME_DIR", hide_env_values = true)]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// Which policies.
+#[derive(Debug, Clone, Args)]
+pub struct PolicyArgs {
+    /// The folder with one <environment>.yaml per environment [default: /etc/keyrota/policies]
+    #[arg(long, value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+    /// Only this environment; may be given several times [default: all]
+    #[arg(long = "environment", value_name = "NAME")]
+    pub environments: Vec<EnvironmentName>,
+}
+
+/// In what form state is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs; fields are only ever added.
+    Json,
+}
+
+/// In what form.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// For people, or for programs
+    #[arg(long, value_enum, value_name = "FORM", default_value = "table")]
+    pub output: Output,
+}
+
+/// `keyrota check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub policies: PolicyArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// `keyrota plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Only these keysets [default: all]
+    #[arg(value_name = "ENVIRONMENT/KEYSET")]
+    pub keysets: Vec<KeysetId>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub policies: PolicyArgs,
+    /// Look ahead this far
+    #[arg(long, value_name = "DURATION", default_value = "90d")]
+    pub horizon: Span,
+    /// Take the keys from this `keyrota status --output json` instead of a running daemon (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Plan as if no keyset had a key yet, even if a daemon runs
+    #[arg(long, conflicts_with = "state")]
+    pub fresh: bool,
+    /// Plan from this moment instead of now (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<Timestamp>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub daemon: DaemonArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// `keyrota status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Every key of one keyset
+    #[arg(value_name = "ENVIRONMENT/KEYSET")]
+    pub keyset: Option<KeysetId>,
+    /// Only this environment; may be given several times [default: all]
+    #[arg(long = "environment", value_name = "NAME", conflicts_with = "keyset")]
+    pub environments: Vec<EnvironmentName>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub daemon: DaemonArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// `keyrota jwks`.
+#[derive(Debug, Args)]
+pub struct JwksArgs {
+    /// Which keyset
+    #[arg(value_name = "ENVIRONMENT/KEYSET")]
+    pub keyset: KeysetId,
+    /// Print the address that verifiers fetch it from instead
+    #[arg(long)]
+    pub url: bool,
+    /// The address of the daemon's listener, for --url
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8480", requires = "url")]
+    pub base: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub daemon: DaemonArgs,
+}
+
+/// `keyrota reload`.
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
+    /// Wait until the policies are in force or refused, and say which
+    #[arg(long)]
+    pub wait: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub daemon: DaemonArgs,
+}
+
+impl DaemonArgs {
+    /// Where the sockets are.
+    pub fn runtime_dir(&self) -> PathBuf {
+        paths::choose(self.runtime_dir.as_deref(), "RUNTIME_DIRECTORY", paths::RUNTIME_DIR)
+    }
+
+    /// The daemon that is there.
+    pub fn client(&self) -> Client {
+        Client::new(&self.runtime_dir())
+    }
+}
+
+impl PolicyArgs {
+    /// The folder.
+    pub fn folder(&self) -> PathBuf {
+        self.policies.clone().unwrap_or_else(|| paths::POLICIES.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound_and_every_command_teaches() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
+            assert!(sub.get_about().is_some(), "{} says what it is for", sub.get_name());
+            let example = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(example.contains(&format!("keyrota {}", sub.get_name())), "{} has an example", sub.get_name());
+            for arg in sub.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {} has a help text", sub.get_name(), arg.get_id());
+            }
+        }
+    }
+}

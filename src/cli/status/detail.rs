@@ -1,0 +1,136 @@
+//! One keyset with every key.
+
+use super::overview::one_problem;
+use super::{Problem, when};
+use crate::cli::kids::ShortKids;
+use crate::cli::moment;
+use crate::cli::style::{Look, Tone};
+use crate::cli::table::{Cell, Table};
+use crate::document::{Document, LiveKey, Stage, StateName};
+use crate::event::Told;
+use crate::name::KeysetId;
+use crate::status_report::KeysetReport;
+use crate::time::Timestamp;
+
+/// The latest entries of the history that are shown.
+const MOST_HISTORY: usize = 10;
+
+/// The keyset's page.
+pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Timestamp, look: &Look) -> String {
+    let mut out = heading(id, keyset, look);
+    for problem in problems.iter().filter(|p| p.whose == id.to_string() || p.whose == id.environment.as_str()) {
+        out.push_str(&one_problem(problem, now, look));
+    }
+    let document = keyset.document().ok().flatten();
+    match &document {
+        None => out.push_str("\n  no key yet\n"),
+        Some(document) => {
+            out.push('\n');
+            out.push_str(&keys(document, now, look));
+        }
+    }
+    let shorts = document.as_ref().map(ShortKids::of_document).unwrap_or_default();
+    let pending = pending(keyset, &shorts, now, look);
+    if !pending.is_empty() {
+        out.push_str(&format!("\n  {}\n{pending}", look.paint(Tone::Faint, "to come")));
+    }
+    if let Some(document) = &document {
+        let history = history(document, &shorts, look);
+        out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
+    }
+    out
+}
+
+fn heading(id: &KeysetId, keyset: &KeysetReport, look: &Look) -> String {
+    let name = look.paint(Tone::Strong, &id.to_string());
+    match &keyset.rules {
+        None => format!("{name}  not looked at yet\n"),
+        Some(r) if r.orphaned => format!("{name}  {}, in no policy any more\n", r.algorithm),
+        Some(r) => {
+            let waits = format!("propagation {}, retention {}, max_age {}", r.propagation, r.retention, r.max_age);
+            format!("{name}  {}, a new key every {}, {waits}\n", r.algorithm, r.rotate_every)
+        }
+    }
+}
+
+fn keys(document: &Document, now: Timestamp, look: &Look) -> String {
+    let mut table = Table::with_headings(["kid", "state", "since", "age", "what follows"]).indented(2);
+    for live in document.live() {
+        table.row([
+            live.key.kid.as_str().into(),
+            Cell::toned(tone(live.state), live.state.as_str()),
+            moment::full(live.since).into(),
+            now.since(live.key.created_at).rounded().into(),
+            follows(document, &live).into(),
+        ]);
+    }
+    for gone in &document.tombstones {
+        table.row([
+            Cell::toned(Tone::Faint, gone.kid.as_str()),
+            Cell::toned(Tone::Faint, gone.end.state().as_str()),
+            Cell::toned(Tone::Faint, moment::full(gone.ended_at)),
+            Cell::from(""),
+            Cell::toned(Tone::Faint, end(&gone.end)),
+        ]);
+    }
+    table.render(look)
+}
+
+const fn tone(state: StateName) -> Tone {
+    match state {
+        StateName::Staged | StateName::Published => Tone::New,
+        StateName::Active => Tone::Good,
+        StateName::Retiring => Tone::Warn,
+        StateName::Retired | StateName::Revoked => Tone::Faint,
+    }
+}
+
+fn follows(document: &Document, live: &LiveKey<'_>) -> String {
+    let kid = &live.key.kid;
+    let mut words = Vec::new();
+    if let Some(Stage::Published { not_before_active, .. }) = document.incoming.iter().find(|i| i.key.kid == *kid).map(|i| i.stage) {
+        words.push(format!("not active before {}", moment::full(not_before_active)));
+    }
+    if let Some(retiring) = document.retiring.iter().find(|r| r.key.kid == *kid) {
+        words.push(format!("verified until {}", moment::full(retiring.verify_until)));
+        if !live.key.can_sign() {
+            words.push("private half erased".to_owned());
+        }
+    }
+    if let Some(at) = live.key.expires_at {
+        words.push(format!("its vendor accepts it until {}", moment::full(at)));
+    }
+    words.join(", ")
+}
+
+fn end(end: &crate::document::End) -> String {
+    match end {
+        crate::document::End::Retired => String::new(),
+        crate::document::End::Discarded { why } => format!("discarded: {why}"),
+        crate::document::End::Revoked { reason, .. } => reason.clone(),
+    }
+}
+
+fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for pending in &keyset.pending {
+        let kid = pending.kid.as_ref().map(|kid| shorts.short(kid)).unwrap_or_default();
+        table.row([pending.step.as_str().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
+    }
+    table.render(look)
+}
+
+fn history(document: &Document, shorts: &ShortKids, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    let kids: Vec<_> = document.live().map(|k| &k.key.kid).chain(document.tombstones.iter().map(|t| &t.kid)).collect();
+    let shortened = |text: String| kids.iter().fold(text, |text, kid| text.replace(kid.as_str(), &shorts.short(kid)));
+    for entry in document.history.iter().rev().take(MOST_HISTORY) {
+        let by = entry.by.as_ref().map(|by| format!(" (by {by})")).unwrap_or_default();
+        table.row([
+            moment::full(entry.at).into(),
+            shortened(Told(&entry.change).to_string()).into(),
+            format!("{}{by}", entry.reason).into(),
+        ]);
+    }
+    table.render(look)
+}

@@ -1,0 +1,130 @@
+//! What is wrong, since when, and what to type.
+
+use crate::cli::moment;
+use crate::name::KeysetId;
+use crate::status_report::{EnvironmentReport, KeysetReport, PendingReport, StatusReport};
+use crate::time::Timestamp;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Overdue or broken: `status` exits with 3.
+    Bad,
+    /// Somebody may want to do something; nothing is late.
+    Notice,
+}
+
+/// Something that somebody should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// With which environment or keyset.
+    pub whose: String,
+    /// What, as a sentence.
+    pub what: String,
+    /// Since when, where that is known.
+    pub since: Option<Timestamp>,
+    /// What to do or type; may be empty.
+    pub remedy: String,
+}
+
+/// Everything that is wrong, the worst first.
+pub fn problems(report: &StatusReport) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for environment in &report.environments {
+        of_environment(environment, &mut found);
+        for keyset in &environment.keysets {
+            let id = KeysetId { environment: environment.name.clone(), keyset: keyset.name.clone() };
+            of_keyset(&id, keyset, report.at, &mut found);
+        }
+    }
+    found.sort_by_key(|problem| problem.severity);
+    found
+}
+
+fn of_environment(environment: &EnvironmentReport, found: &mut Vec<Problem>) {
+    let name = environment.name.as_str();
+    let mut add = |severity, what: String, since, remedy: &str| {
+        found.push(Problem { severity, whose: name.to_owned(), what, since, remedy: remedy.to_owned() });
+    };
+    if !environment.policy.faults.is_empty() {
+        let faults = environment.policy.faults.join("\n      ");
+        let what = format!(
+            "its policy file has faults, so the policy of {} stays in force:\n      {faults}",
+            moment::full(environment.policy.taken_at)
+        );
+        add(Severity::Bad, what, None, "mend the file, then `keyrota check` and `keyrota reload --wait`");
+    }
+    if !environment.loaded {
+        let what = "not every keyset has been looked at since the daemon began".to_owned();
+        add(Severity::Notice, what, None, "it goes on by itself; the daemon's log shows how far it is");
+    } else if !environment.fresh {
+        let what = "its store does not answer: nothing rotates, signers are refused, verifiers get the last key sets".to_owned();
+        add(Severity::Bad, what, environment.confirmed_at, "`journalctl -u keyrota` says why; it goes on by itself once the store answers");
+    }
+}
+
+fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut Vec<Problem>) {
+    let mut add = |severity, sentence: &str, since, remedy: &str| {
+        let (what, hint) = sentence.split_once("; hint: ").unwrap_or((sentence, remedy));
+        found.push(Problem { severity, whose: id.to_string(), what: what.to_owned(), since, remedy: hint.to_owned() });
+    };
+    for trouble in &keyset.troubles {
+        add(Severity::Bad, &trouble.what, None, remedy_for(&trouble.part));
+    }
+    let document = match keyset.document() {
+        Ok(document) => document,
+        Err(error) => return add(Severity::Bad, &error.to_string(), None, ""),
+    };
+    let active = document.as_ref().and_then(|d| d.active.as_ref());
+    if let Some(overdue) = &keyset.overdue {
+        // A vendor's keyset that nobody has begun yet is not late; nor is there a moment since when it would be.
+        let begun = document.is_some();
+        let severity = if overdue.label == "external" && !begun { Severity::Notice } else { Severity::Bad };
+        let what = if active.is_some() { "its change-over is overdue" } else { "it has no active key" };
+        let since = Some(overdue.since).filter(|_| begun);
+        add(severity, &format!("{what}: {}", overdue.because), since, remedy_for(&overdue.label));
+    }
+    if let (Some(active), Some(rules)) = (active, &keyset.rules) {
+        let stale_since = active.key.created_at + rules.max_age;
+        if now > stale_since && !rules.orphaned {
+            let age = now.since(active.key.created_at).rounded();
+            let sentence = format!("its signing key is {age} old, more than max_age {}", rules.max_age);
+            add(Severity::Bad, &sentence, Some(stale_since), "`keyrota plan` shows what comes next");
+        }
+    }
+    if keyset.rules.as_ref().is_some_and(|r| r.orphaned) {
+        let sentence = "it is in no policy any more: it is served with what it promised, and rotates no more";
+        add(Severity::Notice, sentence, None, "put it back into the policy, or leave it to drain");
+    }
+    if keyset.overdue.is_none() {
+        for waiting in keyset.pending.iter().filter(|p| needs_somebody(p)) {
+            let sentence = format!("{} waits: {}", waiting.step.as_str(), waiting.because);
+            add(Severity::Notice, &sentence, None, remedy_for(&waiting.label));
+        }
+    }
+}
+
+/// Time alone does not bring it.
+fn needs_somebody(pending: &PendingReport) -> bool {
+    pending.at.is_none()
+}
+
+/// What to do about it, by the label of what is waited for or the part that is in trouble.
+fn remedy_for(label: &str) -> &'static str {
+    match label {
+        "publish" | "target" => "look at the file's folder, its owner and the room on its disk; it is tried again by itself",
+        "probe" => "ask the verifier why it does not see the key",
+        "serving" | "propagation" | "window" | "retention" | "schedule" | "store-refresh" => {
+            "it goes on by itself; `keyrota plan` shows when"
+        }
+        "store" => "`journalctl -u keyrota` says more; it is tried again by itself",
+        "keygen" => "`journalctl -u keyrota` says more; another key is made by itself",
+        "clock" => "`timedatectl status`; it goes on once the clock is right",
+        "policy" => "`keyrota plan --policies DIR` shows what the policy would change",
+        "witness" => "was the store restored from a backup? `journalctl -u keyrota` says what was seen before",
+        "full" => "`keyrota status` with the keyset's name shows its keys",
+        _ => "",
+    }
+}
