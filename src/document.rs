@@ -4,7 +4,7 @@
 //! most illegal documents impossible to write: there is one slot for the active key, a retired key has no material, a revoked one
 //! has a reason. What remains is checked when bytes are read back ([`stored`]) and by [`Document::check`].
 //!
-//! Every change goes through [`Document::succeed`], which counts the generation, remembers the digest of its predecessor, and notes
+//! Every change goes through [`change::Draft::finish`], which counts the generation, remembers the digest of its predecessor, and notes
 //! the change in the history. Nothing here reads a clock, a policy, or a file.
 
 pub mod change;

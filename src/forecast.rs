@@ -61,13 +61,13 @@ pub fn forecast(document: &Document, rules: &Rules, observed: &Observed, horizon
                 told.push(Foretold { at: observed.now, step: step.kind(), kid, reason });
                 document = next;
             }
-            Decision::Wait(wait) => match wait.until.filter(|until| *until <= horizon) {
-                Some(until) => observed.now = until,
-                None => {
+            Decision::Wait(wait) => {
+                let Some(until) = wait.until.filter(|until| *until <= horizon) else {
                     let stuck = wait.pending.into_iter().filter(|p| p.at.is_none()).collect();
                     return Forecast { steps: told, end: document, stuck };
-                }
-            },
+                };
+                observed.now = until;
+            }
         }
     }
     Forecast { steps: told, end: document, stuck: Vec::new() }

@@ -106,6 +106,7 @@ pub struct Wanted {
 }
 
 /// The reconciler of one environment.
+#[allow(clippy::struct_excessive_bools, reason = "four independent things that are or are not so")]
 pub struct Reconciler<P: Ports> {
     ports: Arc<P>,
     environment: EnvironmentName,
@@ -360,6 +361,9 @@ impl<P: Ports> Reconciler<P> {
     }
 
     fn put_back(&mut self, name: KeysetName, mut keyset: Keyset) {
+        if std::mem::take(&mut keyset.relist) {
+            self.mark = Mark::default();
+        }
         if keyset.again {
             keyset.again = false;
             self.due.insert(name.clone());

@@ -19,7 +19,7 @@ fn shipped(name: &str) -> (Policy, Vec<Warning>) {
 }
 
 fn keyset<'p>(policy: &'p Policy, name: &str) -> &'p KeysetPolicy {
-    &policy.keysets[&name.parse().unwrap()]
+    &policy.keysets[name]
 }
 
 /// A policy with one keyset, `k`; `store` and `fields` are lines of YAML in flow style.
@@ -316,7 +316,7 @@ fn a_folder_is_read_whole() {
     assert!(says(&[]).contains("a.yaml:1: the file may be written by everybody (mode 0666)"));
     chmod(&dir.join("a.yaml"), 0o664);
     let loaded = load_folder(dir, &[]);
-    let (_, warnings) = loaded.environments[&"a".parse().unwrap()].as_ref().unwrap();
+    let (_, warnings) = loaded.environments["a"].as_ref().unwrap();
     assert!(warnings[0].to_string().contains("may be written by its group (mode 0664)"));
     chmod(dir, 0o777);
     let refused = load_folder(dir, &[]);

@@ -95,7 +95,8 @@ impl<P: Ports> Context<'_, P> {
             }
             Decision::Wait(mut wait) => {
                 if keyset.suspected.is_some() {
-                    wait.until = Some(self.ports.clock().wall + RETRY);
+                    let again = if keyset.troubles.contains_key(&Part::Witness) { SLOW_RETRY } else { RETRY };
+                    wait.until = Some(self.ports.clock().wall + again);
                 }
                 self.settle(id, keyset, &rules, wait, late, began.wall)
             }
@@ -280,7 +281,8 @@ impl<P: Ports> Context<'_, P> {
         let found: Result<Option<Loaded>, StoreError> = self.ports.store().load(&id.keyset).await;
         match found {
             Ok(found) => {
-                keyset.held = None;
+                let held_before = keyset.held.take().map(|held| held.document.generation);
+                keyset.relist |= found.as_ref().map(|found| found.document.generation) < held_before;
                 keyset.unreadable = false;
                 if let Some(found) = found {
                     keyset.take(found);

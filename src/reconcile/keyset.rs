@@ -8,7 +8,7 @@ use crate::document::Document;
 use crate::event::{Event, Part};
 use crate::lifecycle::Wait;
 use crate::lifecycle::overdue::Overdue;
-use crate::name::{KeysetId, KeysetName, Kid};
+use crate::name::{Generation, KeysetId, KeysetName, Kid};
 use crate::rules::Rules;
 use crate::store::{Loaded, Revision};
 use crate::time::{Span, Timestamp};
@@ -37,8 +37,10 @@ pub(super) struct Keyset {
     pub troubles: BTreeMap<Part, String>,
     /// When to look again.
     pub deadline: Option<Timestamp>,
-    /// Something is served already.
-    pub served: bool,
+    /// The generation that is served.
+    pub served: Option<Generation>,
+    /// A second look showed less than the first: the store's list of changes must be read again from the start.
+    pub relist: bool,
     /// There is more to do than one pass allows.
     pub again: bool,
 }
@@ -74,12 +76,14 @@ impl Keyset {
         self.held.as_ref().map(|held| &held.document)
     }
 
-    /// From now on verifiers and signers are given what is held. If that does not continue what this host saw, what they are
-    /// given already is the better answer.
+    /// From now on verifiers and signers are given what is held. If that does not continue what this host saw, or is a copy that
+    /// lags, what they are given already is the better answer.
     pub fn serve<P: Ports>(&mut self, ports: &P, name: &KeysetName) {
+        let generation = self.document().map(|document| document.generation);
         let verdict = Verdict::on(self.sighting.as_ref(), self.document().map(|d| &**d));
-        if !(verdict.is_fault() && self.served) {
-            self.served = self.held.is_some();
+        let worse = verdict.is_fault() || generation < self.served;
+        if !(worse && self.served.is_some()) {
+            self.served = generation;
             ports.serve(name, self.document());
         }
     }

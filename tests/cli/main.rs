@@ -1,5 +1,7 @@
 //! The real binary: what it prints, and how it exits.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so by panicking")]
+
 mod daemon;
 mod golden;
 mod state;

@@ -1,6 +1,6 @@
 //! A seeded source of chance (splitmix64), so that a world can be lived again.
 
-use keyrota::time::{Span, Timestamp};
+use keyrota::time::Span;
 
 pub struct Chance(u64);
 
@@ -34,10 +34,6 @@ impl Chance {
             1 => most,
             _ => Span::millis(self.below(most.as_millis() + 1)),
         }
-    }
-
-    pub fn moment(&mut self, from: Timestamp, within: Span) -> Timestamp {
-        from + self.span(within)
     }
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {

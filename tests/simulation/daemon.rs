@@ -117,17 +117,16 @@ impl Daemon {
         let Some(pass) = &mut process.pass else { return };
         let mut context = Context::from_waker(Waker::noop());
         if let std::task::Poll::Ready((reconciler, events)) = pass.as_mut().poll(&mut context) {
-            let failed = events.iter().any(|e| matches!(e, Event::StoreUnavailable { .. }));
             let now = lock(shared).now;
             // What it was shown counts as seen only if it says so itself.
             let confirmed = process.freshness.confirmed_at() != process.confirmed_before;
             process.seen = if confirmed { lock(shared).hosts[self.host].shown } else { UNSEEN };
             let behind = process.seen != lock(shared).revisions;
-            if failed && lock(shared).hosts[self.host].store_away {
+            if !confirmed && lock(shared).hosts[self.host].store_away {
                 process.poll_at = None; // it would try in vain until the store is back
             } else if behind {
                 process.poll_at = Some(now + Span::seconds(1));
-            } else if failed || !process.freshness.is_fresh(lock(shared).reading(self.host)) {
+            } else if !process.freshness.is_fresh(lock(shared).reading(self.host)) {
                 process.poll_at = Some(now + Span::seconds(2));
             }
             process.pass = None;

@@ -7,7 +7,7 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::chance::Chance;
 use crate::exposure::Truth;
-use crate::world::{Act, World};
+use crate::world::{Act, Wish, World};
 
 /// Schedules a random fault at a random moment before `until`.
 pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool) {
@@ -17,7 +17,7 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
     let all: Vec<usize> = (0..daemons).collect();
     let some = if chance.one_in(2) { all.clone() } else { vec![one] };
     let outage = chance.span(Span::hours(30));
-    match chance.below(11) {
+    match chance.below(12) {
         0 | 1 => world.at(at, Act::Crash { daemon: one, down_for: chance.span(Span::hours(8)) }),
         2 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
         3 | 4 => {
@@ -39,6 +39,10 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
             world.at(at + chance.span(Span::hours(2)), Act::StepClock { host: one, by: -by });
         }
         9 => edit_facts(world, chance, at, all),
+        10 => {
+            world.at(at, Act::BreakPolicy { daemon: one, broken: true });
+            world.at(at + chance.span(Span::hours(20)), Act::BreakPolicy { daemon: one, broken: false });
+        }
         _ => world.at(at, Act::Operator(verb(chance))),
     }
 }
@@ -56,15 +60,15 @@ fn edit_facts(world: &mut World, chance: &mut Chance, at: Span, all: Vec<usize>)
         let edit = Box::new(move |rules: &mut Rules| *rules.facts.get_mut(name) = value);
         world.at(at + chance.span(Span::minutes(10)), Act::Edit { daemons: vec![daemon], edit });
     }
-    let change = Box::new(move |truth: &mut Truth| match name {
+    let other_ways = Box::new(move |truth: &mut Truth| match name {
         FactName::TokenTtl => truth.token_ttl = value,
         FactName::VerifierRefresh => truth.verifier_refresh = value,
         _ => truth.signer_refresh = value,
     });
-    world.at(at, Act::Truth(change));
+    world.at(at, Act::Truth(other_ways));
 }
 
-fn verb(chance: &mut Chance) -> Box<dyn Fn(&Document) -> Option<Verb>> {
+fn verb(chance: &mut Chance) -> Wish {
     let which = chance.below(6);
     let which_key = usize::try_from(chance.below(8)).unwrap();
     let frozen_for = chance.span(Span::days(5));

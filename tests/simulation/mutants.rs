@@ -1,7 +1,7 @@
 //! Rules broken on purpose. Each of these must be caught by some world: otherwise the simulation has no teeth there.
 
 use keyrota::document::{Document, FactName, Stage};
-use keyrota::lifecycle::{Decision, next};
+use keyrota::lifecycle::{Decision, Wait, next};
 use keyrota::observed::{Fault, Observed};
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
@@ -87,8 +87,8 @@ impl Mutant {
         mutant.blind(&mut document, &mut rules, &mut observed);
         let decision = next(&document, &rules, &observed);
         match (mutant, &decision) {
-            (Self::NeverErased, Decision::Do(step, _)) if step.kind().as_str() == "erase" => Decision::Wait(Default::default()),
-            (Self::NeverRetired, Decision::Do(step, _)) if step.kind().as_str() == "retire" => Decision::Wait(Default::default()),
+            (Self::NeverErased, Decision::Do(step, _)) if step.kind().as_str() == "erase" => Decision::Wait(Wait::default()),
+            (Self::NeverRetired, Decision::Do(step, _)) if step.kind().as_str() == "retire" => Decision::Wait(Wait::default()),
             _ => decision,
         }
     }

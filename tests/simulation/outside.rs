@@ -354,7 +354,7 @@ impl Targets for SimTargets {
         let wall = outside.reading(self.1).wall;
         let host = &mut outside.hosts[self.1];
         if host.files_away {
-            return Err(PublishError("away".into()));
+            return Err(PublishError::away());
         }
         let kids: BTreeSet<Kid> = document.live().map(|l| l.key.kid.clone()).collect();
         let active = document.active.as_ref().map(|a| a.key.kid.clone());

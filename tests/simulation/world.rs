@@ -20,6 +20,12 @@ use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
 use crate::outside::{Host, Outside, Shared, Version, lock};
 
+/// What an operator asks for, seeing the document.
+pub type Wish = Box<dyn Fn(&Document) -> Option<Verb>>;
+
+/// What must hold at a moment.
+pub type Check = Box<dyn Fn(&World) -> Result<(), String>>;
+
 /// What happens to the world at a moment.
 pub enum Act {
     Crash {
@@ -61,12 +67,12 @@ pub enum Act {
         daemon: usize,
         broken: bool,
     },
-    Operator(Box<dyn Fn(&Document) -> Option<Verb>>),
+    Operator(Wish),
     /// The store is put back to how it was this long ago.
     Restore {
         from: Span,
     },
-    Check(Box<dyn Fn(&World) -> Result<(), String>>),
+    Check(Check),
 }
 
 pub struct World {
