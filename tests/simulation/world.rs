@@ -363,7 +363,7 @@ impl World {
     fn confirms_by_itself(&self, daemon: usize) -> bool {
         let outside = lock(&self.shared);
         let daemon = &self.daemons[daemon];
-        let ready = daemon.process.as_ref().is_some_and(|p| p.poll_at.is_none() && p.seen == outside.revisions);
+        let ready = daemon.process.as_ref().is_some_and(|p| p.is_idle() && p.poll_at.is_none() && p.seen == outside.revisions);
         ready && !daemon.is_frozen(outside.now) && !outside.hosts[daemon.host].store_away && {
             let reading = outside.reading(daemon.host);
             daemon.process.as_ref().is_some_and(|p| p.freshness.is_fresh(reading))
