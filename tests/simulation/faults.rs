@@ -20,7 +20,6 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
     let outage = chance.span(Span::hours(30));
     match chance.below(12) {
         0 | 1 if !clocks => world.at(at, Act::Crash { daemon: one, down_for: chance.span(Span::hours(8)) }),
-        2 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
         3 | 4 => {
             world.at(at, Act::StoreAway { hosts: some.clone(), away: true });
             world.at(at + outage, Act::StoreAway { hosts: some, away: false });
@@ -39,7 +38,7 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
             world.at(at, Act::StepClock { host: one, by });
             world.at(at + chance.span(Span::hours(2)), Act::StepClock { host: one, by: -by });
         }
-        6..=8 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
+        0..=2 | 6..=8 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
         9 => edit_facts(world, chance, at, all),
         10 => {
             world.at(at, Act::BreakPolicy { daemon: one, broken: true });
