@@ -229,10 +229,8 @@ fn what_was_tampered_with_is_refused() {
         (
             "bears another kid or algorithm",
             "asymmetric",
-            "\"public_jwk\": {
-        \"kid\": \"made-",
-            "\"public_jwk\": {
-        \"kid\": \"made-9",
+            "\"public_jwk\": {\n        \"kid\": \"made-",
+            "\"public_jwk\": {\n        \"kid\": \"made-9",
         ),
     ];
     for (what, name, from, to) in CONTRADICTORY {
