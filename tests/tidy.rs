@@ -89,15 +89,16 @@ impl Source {
         self.text.lines().enumerate().map(move |(n, line)| (n + 1, &line[..bare(line)]))
     }
 
-    /// The rooms that it names, by `crate::room` or by climbing to the top with `super::`.
+    /// The rooms that it names, by `crate::room` or by climbing to the top with `super::`. Whoever lists several behind one `crate::`
+    /// counts as knowing all of them: each room is to stand in a line of its own.
     fn rooms_used(&self) -> Vec<(usize, String)> {
         let depth = self.module().len();
         let mut used = Vec::new();
         for (n, line) in self.code() {
             for (at, _) in line.match_indices("crate::") {
-                let rest = &line[at + "crate::".len()..];
-                let listed = rest.strip_prefix('{').map_or_else(|| vec![rest], |list| list.split(',').map(str::trim).collect());
-                used.extend(listed.into_iter().map(|path| (n, first_name(path))));
+                let path = &line[at + "crate::".len()..];
+                // A list could go on in the next line, where nobody would look.
+                used.push((n, if path.starts_with('{') { "main".to_owned() } else { first_name(path) }));
             }
             let climbs = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).filter(|path| path.starts_with("super::"));
             used.extend(climbs.filter_map(|path| {
@@ -265,7 +266,7 @@ fn nothing_tells_of_the_machine_it_was_written_on() {
             let stands = |path: &&&str| {
                 line.match_indices(**path).any(|(at, _)| {
                     let after = line[at + path.len()..].chars().next();
-                    !place(line[..at].chars().next_back()) && (path.ends_with('/') || !after.is_some_and(|c| c.is_alphanumeric()))
+                    !place(line[..at].chars().next_back()) && (path.ends_with('/') || !after.is_some_and(char::is_alphanumeric))
                 })
             };
             found.extend(FOREIGN_PATHS.iter().filter(stands).map(|path| format!("{}:{} has {path}", source.path, n + 1)));

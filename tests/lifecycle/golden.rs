@@ -84,7 +84,7 @@ fn pretty(compact: &[u8]) -> String {
     let text = std::str::from_utf8(compact).unwrap();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let line = |out: &mut String, depth: usize| out.push_str(&format!("\n{}", "  ".repeat(depth)));
+        let line = |out: &mut String, depth: usize| out.extend(["\n", &"  ".repeat(depth)]);
         match c {
             _ if quoted => {
                 quoted = escaped || c != '"';
@@ -209,10 +209,6 @@ fn what_was_tampered_with_is_refused() {
         ("a state that is none", "hmac", "\"state\": \"active\"", "\"state\": \"asleep\""),
         ("a kid that is none", "hmac", "\"kid\": \"", "\"kid\": \"a b"),
     ];
-    for (what, name, from, to) in MALFORMED {
-        let error = refused(what, mutated(name, from, to).as_bytes());
-        assert!(matches!(error, StoredError::Malformed { line, .. } if line > 1), "{what}: {error:?}");
-    }
     const CONTRADICTORY: [(&str, &str, &str, &str); 8] = [
         ("two keys are active", "hmac", "\"state\": \"published\"", "\"state\": \"active\""),
         ("its `kid` is not that of the active key", "api-key", "\"kid\": \"made-", "\"kid\": \"made-9"),
@@ -233,6 +229,10 @@ fn what_was_tampered_with_is_refused() {
             "\"public_jwk\": {\n        \"kid\": \"made-9",
         ),
     ];
+    for (what, name, from, to) in MALFORMED {
+        let error = refused(what, mutated(name, from, to).as_bytes());
+        assert!(matches!(error, StoredError::Malformed { line, .. } if line > 1), "{what}: {error:?}");
+    }
     for (what, name, from, to) in CONTRADICTORY {
         let error = refused(what, mutated(name, from, to).as_bytes());
         assert!(matches!(&error, StoredError::Contradiction(sentence) if sentence.contains(what)), "{what}: {error:?}");

@@ -8,8 +8,8 @@ use keyrota::time::Span;
 use crate::fixture::{PROPAGATION, RETENTION, ROTATE_EVERY, Scene, by_ada, keyless, kid, signing, t0, unstored};
 use crate::table::{Release, waiting};
 
-fn row(rule: &'static str, scene: Scene, waits: &'static str, step: &'static str, release: fn(&mut Scene)) -> Release {
-    Release { rule, scene, waits, step, release }
+fn row(rule: &'static str, scene: Scene, waits: &'static str, step: &'static str, then: fn(&mut Scene)) -> Release {
+    Release { rule, scene, waits, step, then }
 }
 
 fn approve(scene: &mut Scene) {
@@ -94,7 +94,7 @@ fn by_room() -> Vec<Release> {
 fn by_sound_minds() -> Vec<Release> {
     let faulty = |fault: Fault| keyless().published("k2").with(|s| s.observed.fault = Some(fault));
     let what = || "something".to_owned();
-    let row = |rule, fault, waits| Release { rule, scene: faulty(fault), waits, step: "any", release: sound };
+    let row = |rule, fault, waits| Release { rule, scene: faulty(fault), waits, step: "any", then: sound };
     vec![
         row("clocks parted", Fault::ClocksParted { by: Span::hours(24) }, "clock"),
         row("another class", Fault::Class { what: what() }, "policy"),

@@ -23,7 +23,7 @@ pub struct Release {
     pub scene: Scene,
     pub waits: &'static str,
     pub step: &'static str,
-    pub release: fn(&mut Scene),
+    pub then: fn(&mut Scene),
 }
 
 pub fn decide(scene: &Scene) -> Decision {
@@ -95,10 +95,10 @@ impl Instant {
 
 impl Release {
     pub fn holds(&self) {
-        let Self { rule, scene, waits, step, release } = self;
+        let Self { rule, scene, waits, step, then } = self;
         announced(rule, &waiting(rule, scene), step, waits, None);
         let mut released = scene.clone();
-        release(&mut released);
+        then(&mut released);
         does(rule, &released, step);
     }
 }
