@@ -1,3 +1,5 @@
+//! Tests: the book of sightings, reopened.
+
 use super::*;
 use crate::digest::Digest;
 use crate::name::Generation;
