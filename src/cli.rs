@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(_) => bail!("this build has no daemon"),
+        Command::Run(args) => crate::daemon::run(&args),
         Command::Check(args) => check(&args),
         Command::Plan(args) => plan(&args),
         Command::Status(args) => status(&args),

@@ -3,6 +3,7 @@
 pub mod board;
 pub mod cli;
 pub mod clock;
+pub mod daemon;
 pub mod digest;
 pub mod document;
 pub mod event;

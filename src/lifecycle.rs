@@ -210,7 +210,7 @@ impl Case<'_> {
                 wait.pending.push(self.pending(StepKind::Activate, Some(kid), Some(at), Because::StoreRefresh));
                 return None;
             }
-            return chosen(Step::Activate { kid: kid.clone() }, Trigger::Emergency, "no key was active");
+            return chosen(Step::Activate { kid: kid.clone() }, self.first_trigger(), "no key was active");
         }
         if !self.document.incoming.is_empty() {
             return None; // it is staged; publishing comes next
@@ -220,10 +220,16 @@ impl Case<'_> {
             () if self.rules.source == Source::External => Because::External,
             () if !begun && self.rules.start == Start::Import => Because::External,
             () if !begun && !self.observed.may_create => Because::Inception,
-            () => return self.generation(Trigger::Emergency, "no key is active, and none is on its way"),
+            () => return self.generation(self.first_trigger(), "no key is active, and none is on its way"),
         };
         wait.pending.push(self.pending(StepKind::Generate, None, None, because));
         None
+    }
+
+    /// A keyset's very first key is no emergency; one that follows a revoked key is.
+    fn first_trigger(&self) -> Trigger {
+        let begun = !self.document.tombstones.is_empty() || !self.document.retiring.is_empty();
+        if begun { Trigger::Emergency } else { Trigger::Schedule }
     }
 
     /// A staged key is published once every place that verifiers read and we write has been read back.

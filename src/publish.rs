@@ -11,6 +11,7 @@ mod holding;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+pub use file::replace_file;
 pub use format::{ACCEPTED_SCHEMA, Part, Rendered, render};
 use holding::holding;
 

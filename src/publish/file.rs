@@ -168,6 +168,19 @@ pub fn remove(target: &FileTarget, expected: Digest) -> Result<bool, PublishErro
     Ok(true)
 }
 
+/// Replaces one file that is keyrota's own, or makes it: seen whole or not at all, and durable when this returns. `path` is absolute.
+///
+/// # Errors
+/// If a directory on the way is not to be trusted, or the system refuses.
+pub fn replace_file(path: &Path, content: &SecretBytes, mode: u32) -> Result<(), PublishError> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(PublishError::Path(path.to_owned())) };
+    let making = Making { mode: 0o700, group: None };
+    let Some(place) = Place::open(directory, Some(making))? else { return Err(PublishError::Path(path.to_owned())) };
+    clear_leftovers(&place, name)?;
+    replace(&place, name, content, mode, (None, None))?;
+    rustix::fs::fsync(&place.dir).map_err(|e| PublishError::from_os("make durable", &place.path, e))
+}
+
 fn unlink(place: &Place, name: &OsStr) -> Result<bool, PublishError> {
     match rustix::fs::unlinkat(&place.dir, name, AtFlags::empty()) {
         Ok(()) => Ok(true),

@@ -400,7 +400,9 @@ impl World {
             file.clear();
         }
         let Some(promised) = promised else { return Ok(()) };
-        let least = |wish: Span, name: FactName| wish.min(promised.get(name));
+        // Nobody goes slower than the document promises and some policy states.
+        let stated = |name: FactName| self.daemons.iter().map(|d| d.wanted.rules.facts.get(name)).max().unwrap_or_default();
+        let least = |wish: Span, name: FactName| wish.min(promised.get(name)).min(stated(name));
         let truth = Truth {
             token_ttl: least(self.wish.token_ttl, FactName::TokenTtl),
             signer_refresh: least(self.wish.signer_refresh, FactName::SignerRefresh),

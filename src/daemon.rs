@@ -1,0 +1,177 @@
+//! The daemon: wires store, witness, forge, targets, listeners and one reconciler per environment together, and keeps them going
+//! until it is told to stop.
+//!
+//! It decides nothing. Each environment is a task of its own ([`environment`]), so that a slow store holds up nobody else; policies
+//! come and go through a channel to it ([`policies`]), and what happens comes back as events that go to the log and the counters.
+
+mod environment;
+mod logs;
+mod orders;
+mod policies;
+mod ports;
+mod progress;
+mod wakes;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::board::Board;
+use crate::cli::args::RunArgs;
+use crate::cli::exit::Exit;
+use crate::clock::Reading;
+use crate::http::peers::SystemUsers;
+use crate::http::serve::{Limits, Stop, routed, serve};
+use crate::http::verifiers::Verifiers;
+use crate::http::{Desk, control, operators, signers, sockets};
+use crate::keygen::KeyForge;
+use crate::metrics::Metrics;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::master_key::MasterKeySource;
+use crate::witness::book::WitnessBook;
+use policies::Policies;
+use wakes::Wakes;
+
+/// What every environment of this process shares.
+pub(crate) struct House {
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+    store: EmbeddedStore,
+    witness: WitnessBook,
+    forge: Arc<KeyForge>,
+    state_dir: std::path::PathBuf,
+    wakes: Wakes,
+    stop: Stop,
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start: no policy that can be used, a store that cannot be opened, an address that is taken.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    logs::start(args.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let exit = runtime.block_on(live(args));
+    // Whatever still waits for a peer has been told to stop and has had its time.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    exit
+}
+
+async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
+    let started = Reading::now();
+    let state_dir = std::path::absolute(args.state_dir()).context("the state directory has no absolute path")?;
+    let folder = args.policies.folder();
+    let (told, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+
+    let house = Arc::new(open_house(args, &state_dir, started, stop.clone()).await?);
+    let policies = Policies::new(Arc::clone(&house), folder, args.policies.environments.clone());
+    let first = policies.load().await;
+    for report in first.iter().filter(|report| !report.in_force) {
+        for fault in &report.faults {
+            tracing::error!(environment = %report.name, "{fault}");
+        }
+    }
+    if policies.is_idle() {
+        tracing::error!("there is no policy that can be used; hint: `keyrota check --policies DIR` says why, line by line");
+        return Ok(Exit::Config);
+    }
+
+    let mut listeners = JoinSet::new();
+    let bound = listen(args, &house, &policies, &mut listeners, &stop).await?;
+    tracing::info!(
+        verifiers = %args.listen, operators = %args.metrics_listen, runtime_dir = %args.daemon.runtime_dir().display(),
+        "keyrota {} serves", env!("CARGO_PKG_VERSION")
+    );
+    let progress = tokio::spawn(progress::show(Arc::clone(&house.board), stop.clone()));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                let reports = policies.load().await;
+                policies::tell(&reports);
+            }
+        }
+    }
+    tracing::info!("stopping: what is under way is finished first");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = told.send(true);
+    policies.finished().await;
+    progress.abort();
+    while listeners.join_next().await.is_some() {}
+    drop(bound);
+    Ok(Exit::Done)
+}
+
+async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: Stop) -> anyhow::Result<House> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    let source = MasterKeySource::choose(args.master_key_file.clone(), credentials.as_deref());
+    let directory = state_dir.to_owned();
+    // Opening reads and locks files: not on a thread that serves.
+    let (store, witness) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let store = EmbeddedStore::open(&directory, &source)?;
+        let witness = WitnessBook::open(&directory)?;
+        Ok((store, witness))
+    })
+    .await??;
+    if let Some(path) = store.created_master_key() {
+        tracing::warn!(
+            "made a master key at {}; hint: keep a copy of it apart from the store, without it the store cannot be read",
+            path.display()
+        );
+    }
+    let metrics = Arc::new(Metrics::new(started)?);
+    let wakes = Wakes::start().await?;
+    let forge = Arc::new(KeyForge::start().map_err(|e| anyhow!("cannot start the threads that make keys: {e}"))?);
+    Ok(House { board: Arc::default(), metrics, store, witness, forge, state_dir: state_dir.to_owned(), wakes, stop })
+}
+
+/// Opens every listener before the first is served, so that a taken address is an error at the start.
+async fn listen(
+    args: &RunArgs,
+    house: &Arc<House>,
+    policies: &Arc<Policies>,
+    tasks: &mut JoinSet<()>,
+    stop: &Stop,
+) -> anyhow::Result<Vec<sockets::Bound>> {
+    let desk = Desk::new(Arc::clone(&house.board), Arc::clone(&house.metrics));
+    let own_uid = rustix::process::geteuid().as_raw();
+    let users = Arc::new(SystemUsers);
+    let runtime_dir = args.daemon.runtime_dir();
+    let control_gid = args.control_group.as_deref().map(group_id).transpose()?;
+
+    let verifier_port = bind(args.listen).await?;
+    let operator_port = bind(args.metrics_listen).await?;
+    let (signer_socket, signer_bound) = sockets::bind(&runtime_dir, sockets::SIGNER_SOCKET, 0o666, None)?;
+    let (control_socket, control_bound) = sockets::bind(&runtime_dir, sockets::CONTROL_SOCKET, 0o660, control_gid)?;
+
+    let signer_door = signers::Door { own_uid, users: users.clone(), stop: stop.clone() };
+    let control_door = control::Door { own_uid, group: args.control_group.clone(), users };
+    let verifiers = Verifiers::new(desk.clone());
+    let operators = operators::operators(desk.clone());
+    let signers = signers::signers(desk.clone(), signer_door);
+    let control = control::control(desk, Arc::clone(policies) as Arc<dyn control::Control>, control_door);
+    tasks.spawn(serve(verifier_port, Limits::VERIFIERS, stop.clone(), move |_| verifiers.clone()));
+    tasks.spawn(serve(operator_port, Limits::OPERATORS, stop.clone(), routed(operators)));
+    tasks.spawn(serve(signer_socket, Limits::SIGNERS, stop.clone(), routed(signers)));
+    tasks.spawn(serve(control_socket, Limits::CONTROL, stop.clone(), routed(control)));
+    Ok(vec![signer_bound, control_bound])
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; hint: is another keyrota running?"))
+}
+
+fn group_id(name: &str) -> anyhow::Result<u32> {
+    let group = nix::unistd::Group::from_name(name).with_context(|| format!("cannot look up the group `{name}`"))?;
+    group.map(|g| g.gid.as_raw()).ok_or_else(|| anyhow!("there is no group `{name}`; hint: --control-group takes a system group"))
+}

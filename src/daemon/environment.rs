@@ -1,0 +1,217 @@
+//! One environment at work: passes, one after the other, whenever something may be due.
+//!
+//! A pass runs at the start, after a reload, on a wake of the scheduler, at the next deadline, when a key is made, and at the latest
+//! when the store wants to be asked again. Passes never overlap, because one task makes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::orders::Orders;
+use super::ports::RealPorts;
+use super::{House, logs};
+use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
+use crate::clock::Reading;
+use crate::freshness::Freshness;
+use crate::http::serve::Stop;
+use crate::metrics::MeasuredStore;
+use crate::name::KeysetName;
+use crate::policy::Policy;
+use crate::publish::Files;
+use crate::reconcile::{Reconciler, Wanted};
+use crate::rules::Rules;
+use crate::store::Store as _;
+
+/// The longest that nothing is looked at, whatever the store and the deadlines say.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// The shortest rest between two passes, so that a deadline that cannot be met does not spin.
+const SHORTEST_REST: Duration = Duration::from_millis(20);
+
+/// What the environment is told.
+pub enum Command {
+    /// This policy is in force from now on.
+    Take {
+        /// The policy.
+        policy: Box<Policy>,
+        /// Told when every keyset has been looked at under it.
+        done: oneshot::Sender<()>,
+    },
+    /// The policy file is broken, or gone: what is known is served, nothing rotates.
+    Hold {
+        /// Why, as sentences.
+        faults: Vec<String>,
+        /// Whether the file is gone: then every keyset is an orphan.
+        gone: bool,
+    },
+}
+
+/// A running environment, as the rest of the daemon holds it.
+pub struct Running {
+    pub commands: mpsc::UnboundedSender<Command>,
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+struct Environment {
+    house: Arc<House>,
+    board: Arc<EnvironmentBoard>,
+    reconciler: Reconciler<RealPorts>,
+    wake: Arc<Notify>,
+    job: Option<(String, Uuid)>,
+    poll_every: Duration,
+    /// Told when the next pass is done.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// The keysets of the policy, to be seen once before the environment counts as loaded.
+    wanted: Vec<KeysetName>,
+}
+
+/// Starts an environment under its first policy.
+pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>) -> (Running, oneshot::Receiver<()>) {
+    let (commands, told) = mpsc::unbounded_channel();
+    let (done, first) = oneshot::channel();
+    let name = policy.environment.clone();
+    let store_refresh = policy.store.store_refresh();
+    let freshness = Arc::new(Freshness::new(store_refresh));
+    let standing = PolicyStanding { digest: policy.digest, taken_at: Reading::now().wall, faults: Vec::new() };
+    let board = Arc::new(EnvironmentBoard::new(name.clone(), Arc::clone(&freshness), standing));
+    house.board.put(Arc::clone(&board));
+    let (ready, made) = mpsc::unbounded_channel();
+    let ports = Arc::new(RealPorts {
+        store: MeasuredStore::new(house.store.environment(&name), Arc::clone(&house.metrics), name.clone()),
+        witness: house.witness.clone(),
+        orders: Orders::new(Arc::clone(&house.forge), ready),
+        files: Files::new(house.state_dir.clone()),
+        board: Arc::clone(&board),
+    });
+    let poll_every = ports.store.poll_every().to_std();
+    let environment = Environment {
+        house: Arc::clone(house),
+        board,
+        reconciler: Reconciler::new(ports, name, freshness),
+        wake: Arc::new(Notify::new()),
+        job: None,
+        poll_every,
+        waiting: Vec::new(),
+        wanted: Vec::new(),
+    };
+    let _ = commands.send(Command::Take { policy, done });
+    if let Some(faults) = hold {
+        let _ = commands.send(Command::Hold { faults, gone: false });
+    }
+    let task = tokio::spawn(environment.work(told, made));
+    (Running { commands, task }, first)
+}
+
+impl Environment {
+    async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>, mut made: mpsc::UnboundedReceiver<KeysetName>) {
+        let mut stop = self.house.stop.clone();
+        while !*stop.borrow() {
+            while let Ok(command) = told.try_recv() {
+                self.obey(command).await;
+            }
+            while let Ok(keyset) = made.try_recv() {
+                self.reconciler.look_at(&keyset);
+            }
+            self.pass().await;
+            let rest = self.rest();
+            tokio::select! {
+                () = stopped(&mut stop) => {}
+                () = tokio::time::sleep(rest) => {}
+                () = self.wake.notified() => {}
+                Some(command) = told.recv() => self.obey(command).await,
+                Some(keyset) = made.recv() => self.reconciler.look_at(&keyset),
+            }
+        }
+    }
+
+    async fn pass(&mut self) {
+        let began = Reading::now();
+        let events = self.reconciler.pass().await;
+        let done = Reading::now();
+        self.house.metrics.record(&events, done);
+        self.house.metrics.pass(&self.board.name, done.boot.saturating_sub(began.boot).to_std());
+        logs::tell(&events);
+        if self.board.freshness.is_fresh(done) {
+            self.board.last_pass.store(Some(Arc::new(done.wall)));
+            let keysets = self.board.keysets();
+            let seen = |name: &KeysetName| keysets.get(name).is_some_and(|cell| cell.status().is_some());
+            if self.wanted.iter().all(seen) {
+                self.board.loaded.store(true, Ordering::Release);
+                for waiting in self.waiting.drain(..) {
+                    let _ = waiting.send(());
+                }
+            }
+        }
+    }
+
+    /// How long nothing needs to be looked at, as far as is known.
+    fn rest(&self) -> Duration {
+        let now = Reading::now().wall;
+        let deadline = self.reconciler.next_deadline().map(|at| at.since(now).to_std());
+        let longest = self.poll_every.min(LONGEST_REST);
+        deadline.unwrap_or(longest).clamp(SHORTEST_REST, longest)
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Take { policy, done } => {
+                self.waiting.push(done);
+                self.take(&policy).await;
+            }
+            Command::Hold { faults, gone } => {
+                let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
+                self.board.policy.store(Arc::new(standing));
+                if gone {
+                    self.reconciler.want(BTreeMap::new());
+                } else {
+                    self.reconciler.hold_policy();
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, policy: &Policy) {
+        let now = Reading::now().wall;
+        self.set_wake(&policy.reconcile).await;
+        self.wanted = policy.keysets.keys().cloned().collect();
+        self.board.ensure(policy.keysets.keys());
+        let mut wanted = BTreeMap::new();
+        for (name, keyset) in &policy.keysets {
+            if let Some(cell) = self.board.keyset(name.as_str()) {
+                let signers = keyset.signers.clone();
+                cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
+            }
+            let targets = keyset.publish.iter().map(|target| target.path.display().to_string()).collect::<Vec<_>>();
+            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(String::as_str));
+            let rules = Arc::new(Rules::of(keyset, &policy.store));
+            let may_create = keyset.inception.is_none_or(|day| now.to_utc().date_naive() == day);
+            wanted.insert(name.clone(), Wanted { rules, targets: keyset.publish.clone().into(), may_create });
+        }
+        self.reconciler.want(wanted);
+        let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };
+        self.board.policy.store(Arc::new(standing));
+    }
+
+    async fn set_wake(&mut self, cron: &str) {
+        if self.job.as_ref().is_some_and(|(known, _)| known == cron) {
+            return;
+        }
+        if let Some((_, job)) = self.job.take() {
+            self.house.wakes.remove(job).await;
+        }
+        match self.house.wakes.add(cron, Arc::clone(&self.wake)).await {
+            Ok(job) => self.job = Some((cron.to_owned(), job)),
+            // Passes go on by deadlines and polls: only the rhythm of the policy is lost.
+            Err(error) => tracing::warn!(environment = %self.board.name, "{error:#}"),
+        }
+    }
+}
+
+/// Returns when the daemon is told to stop.
+async fn stopped(stop: &mut Stop) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

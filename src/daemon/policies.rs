@@ -1,0 +1,191 @@
+//! Policies coming and going: at the start, on SIGHUP, on `keyrota reload`. All or nothing for each environment.
+//!
+//! The last good text of every policy is kept in the state directory, so that a daemon which starts with a broken file still serves
+//! what it knows; it rotates nothing of it until the file is mended.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::House;
+use super::environment::{self, Command, Running};
+use crate::http::control::{Control, Told};
+use crate::name::EnvironmentName;
+use crate::policy::{Policy, StoreConfig, load_folder, parse};
+use crate::publish::replace_file;
+use crate::secret::SecretBytes;
+use crate::status_report::{ReloadReport, ReloadedReport};
+use crate::time::Span;
+
+/// The policies of a running daemon.
+pub struct Policies {
+    house: Arc<House>,
+    folder: PathBuf,
+    only: Vec<EnvironmentName>,
+    running: Mutex<BTreeMap<EnvironmentName, Running>>,
+}
+
+type Done = Vec<tokio::sync::oneshot::Receiver<()>>;
+
+impl Policies {
+    /// Nothing is loaded yet.
+    pub fn new(house: Arc<House>, folder: PathBuf, only: Vec<EnvironmentName>) -> Arc<Self> {
+        Arc::new(Self { house, folder, only, running: Mutex::default() })
+    }
+
+    /// Whether no environment runs.
+    pub fn is_idle(&self) -> bool {
+        self.running.try_lock().is_ok_and(|running| running.is_empty())
+    }
+
+    /// Reads the folder and tells every environment.
+    pub async fn load(&self) -> Vec<ReloadedReport> {
+        self.load_all().await.0
+    }
+
+    /// Waits until every environment has ended its last pass.
+    pub async fn finished(&self) {
+        for (_, running) in std::mem::take(&mut *self.running.lock().await) {
+            let _ = running.task.await;
+        }
+    }
+
+    async fn load_all(&self) -> (Vec<ReloadedReport>, Done) {
+        let mut running = self.running.lock().await;
+        let (folder, only, kept) = (self.folder.clone(), self.only.clone(), self.kept());
+        let read = tokio::task::spawn_blocking(move || (load_folder(&folder, &only), known(&kept, &only))).await;
+        let Ok((folder, kept)) = read else { return (Vec::new(), Vec::new()) };
+        for warning in &folder.warnings {
+            tracing::warn!("{warning}");
+        }
+        let folder_faults: Vec<String> = folder.faults.iter().map(ToString::to_string).collect();
+        let (mut reports, mut done) = (Vec::new(), Vec::new());
+        let mut found = folder.environments;
+        for name in running.keys().chain(&kept) {
+            // An environment that is known and has no file any more, or whose folder cannot be read.
+            found.entry(name.clone()).or_insert_with(|| Err(Vec::new()));
+        }
+        for (name, loaded) in found {
+            let verdict = match loaded {
+                Ok((policy, warnings)) => {
+                    for warning in warnings {
+                        tracing::warn!("{warning}");
+                    }
+                    usable(policy)
+                }
+                Err(faults) if faults.is_empty() && folder_faults.is_empty() => {
+                    Err(vec![format!("{name}: the policy file is gone; hint: put it back, or remove its keysets")])
+                }
+                Err(faults) if faults.is_empty() => Err(folder_faults.clone()),
+                Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+            };
+            let faults = match verdict {
+                Ok(policy) => {
+                    done.push(self.take(&mut running, policy));
+                    Vec::new()
+                }
+                Err(faults) => {
+                    self.hold(&mut running, &name, &faults);
+                    faults
+                }
+            };
+            reports.push(ReloadedReport { name, in_force: faults.is_empty(), faults });
+        }
+        (reports, done)
+    }
+
+    fn take(&self, running: &mut BTreeMap<EnvironmentName, Running>, policy: Policy) -> tokio::sync::oneshot::Receiver<()> {
+        self.keep(&policy);
+        let name = policy.environment.clone();
+        if let Some(known) = running.get(&name) {
+            let (done, receiver) = tokio::sync::oneshot::channel();
+            let _ = known.commands.send(Command::Take { policy: Box::new(policy), done });
+            return receiver;
+        }
+        let (started, first) = environment::start(&self.house, Box::new(policy), None);
+        running.insert(name, started);
+        first
+    }
+
+    /// The file is broken: the environment goes on under what it had, or starts under what was last good.
+    fn hold(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName, faults: &[String]) {
+        if let Some(known) = running.get(name) {
+            let gone = !self.folder.join(format!("{name}.yaml")).exists();
+            let _ = known.commands.send(Command::Hold { faults: faults.to_vec(), gone });
+            return;
+        }
+        let kept = self.kept().join(format!("{name}.yaml"));
+        let last_good = std::fs::read_to_string(&kept).ok().and_then(|text| parse(&kept, &text).ok());
+        if let Some((policy, _)) = last_good {
+            let (started, _) = environment::start(&self.house, Box::new(policy), Some(faults.to_vec()));
+            running.insert(name.clone(), started);
+        }
+    }
+
+    /// Keeps the text of a policy that was good.
+    fn keep(&self, policy: &Policy) {
+        let path = self.kept().join(format!("{}.yaml", policy.environment));
+        let text = std::fs::read_to_string(&policy.source);
+        let same = |text: &String| parse(&policy.source, text).is_ok_and(|(again, _)| again.digest == policy.digest);
+        let Ok(text) = text else { return };
+        if !same(&text) || std::fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            return;
+        }
+        if let Err(error) = replace_file(&path, &SecretBytes::new(text.into_bytes()), 0o600) {
+            tracing::warn!(environment = %policy.environment, "the policy could not be kept for a restart with a broken file: {error}");
+        }
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.house.state_dir.join("policies")
+    }
+}
+
+impl Control for Policies {
+    fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport> {
+        Box::pin(async move {
+            let (environments, done) = self.load_all().await;
+            tell(&environments);
+            let Some(wait) = wait else { return ReloadReport { done: false, environments: Vec::new() } };
+            let all = async {
+                for each in done {
+                    let _ = each.await;
+                }
+            };
+            let in_time = tokio::time::timeout(wait.to_std(), all).await.is_ok();
+            ReloadReport { done: in_time, environments }
+        })
+    }
+}
+
+/// Logs what became of a reload.
+pub fn tell(reports: &[ReloadedReport]) {
+    for report in reports {
+        if report.in_force {
+            tracing::info!(environment = %report.name, "{}: the policy is in force", report.name);
+        }
+        for fault in &report.faults {
+            tracing::error!(environment = %report.name, "the policy is not taken: {fault}");
+        }
+    }
+}
+
+/// Environments whose policy was good once.
+fn known(kept: &Path, only: &[EnvironmentName]) -> Vec<EnvironmentName> {
+    let entries = std::fs::read_dir(kept).into_iter().flatten().flatten();
+    let names = entries.filter_map(|e| e.path().file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok()));
+    names.filter(|name| only.is_empty() || only.contains(name)).collect()
+}
+
+/// A policy that this build can carry out.
+fn usable(policy: Policy) -> Result<Policy, Vec<String>> {
+    match policy.store {
+        StoreConfig::Embedded => Ok(policy),
+        StoreConfig::AwsSecretsManager(_) => {
+            let file = policy.source.display();
+            Err(vec![format!("{file}: store: this build has no adapter for aws-secrets-manager; hint: use kind: embedded")])
+        }
+    }
+}
