@@ -6,6 +6,15 @@
 //!
 //! `cargo bench --bench keygen [-- FACTOR]` makes FACTOR times as many keys.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a bench stops at the first thing that is wrong, and measures time"
+)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::print_stdout, reason = "figures for people")]
+
 use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -142,14 +151,10 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let forge = KeyForge::start().unwrap();
     println!("{threads} threads, {ROUNDS} rounds; keys per second, and keyrota's part of the bare rate (goal: at least 0.90)");
-    println!(
-        "{:9} {:>6} {:>10} {:>10} {:>12} {:>8} {:>8} {:>8}",
-        "", "keys", "keyrota/s", "bare/s", "openssl/s", "wall", "cpu", "±"
-    );
+    println!("{:9} {:>6} {:>10} {:>10} {:>12} {:>8} {:>8} {:>8}", "", "keys", "keyrota/s", "bare/s", "openssl/s", "wall", "cpu", "±");
     for kind in KINDS {
         let keys = kind.keys * factor;
-        let spec =
-            KeySpec::Pair { algorithm: kind.algorithm, rsa_bits: kind.rsa_bits, kid: KidFormat::Thumbprint, certificate: None };
+        let spec = KeySpec::Pair { algorithm: kind.algorithm, rsa_bits: kind.rsa_bits, kid: KidFormat::Thumbprint, certificate: None };
         let (mut own, mut bare, mut process) = (Took::default(), Took::default(), Took::default());
         let openssl_is_here = Mutex::new(true);
         for _ in 0..ROUNDS {

@@ -4,6 +4,15 @@
 //! old private half and the end of the old key (a swap each). The first round begins just before a change-over. Each swap is preceded by a note in the witness's book, which waits for the disk as well. The raw rate is that of rows of the same
 //! size, in the same kind of file with the same settings, in transactions of as many rows.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a bench stops at the first thing that is wrong, and measures time"
+)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::print_stdout, reason = "figures for people")]
+
 #[path = "fleet/world.rs"]
 mod world;
 
@@ -65,7 +74,9 @@ fn raw_rate(directory: &Path, size: usize, rows: usize) -> f64 {
     let path = directory.join("raw.db");
     let mut connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
-    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; CREATE TABLE raw (name TEXT PRIMARY KEY, bytes BLOB);").unwrap();
+    connection
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; CREATE TABLE raw (name TEXT PRIMARY KEY, bytes BLOB);")
+        .unwrap();
     let bytes: Vec<u8> = (0..size).map(|n| (n * 7 + n / 251) as u8).collect();
     let names: Vec<_> = (0..rows).map(|n| world::name(n).to_string()).collect();
     let began = Instant::now();

@@ -2,6 +2,15 @@
 //!
 //! Start-up and memory are measured in a process of their own (this program again), which has done nothing else.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a bench stops at the first thing that is wrong, and measures time"
+)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::print_stdout, reason = "figures for people")]
+
 #[path = "fleet/world.rs"]
 mod world;
 
@@ -81,7 +90,7 @@ async fn start(directory: &Path, moment: Timestamp) {
     let scrape = |what: &str| {
         let began = Instant::now();
         let bytes: usize = metrics.scrape(&world.board, keyrota::reconcile::Ports::clock(&*world)).map(|piece| piece.len()).sum();
-        println!("  {what}: a scrape of {:.1} MiB takes {:.2} s", bytes as f64 / 1048576.0, began.elapsed().as_secs_f64());
+        println!("  {what}: a scrape of {:.1} MiB takes {:.2} s", bytes as f64 / 1_048_576.0, began.elapsed().as_secs_f64());
     };
     scrape("before rotations");
     println!("  resident: {bare:.0} MiB at first, {loaded:.0} loaded, {:.0} after a scrape (goal: under 200)", resident());
