@@ -105,7 +105,7 @@ impl Took {
         let (began, spent) = (Instant::now(), processor_time());
         work();
         self.wall.push(began.elapsed().as_secs_f64() / keys as f64);
-        self.processor.push((processor_time() - spent).as_secs_f64() / keys as f64);
+        self.processor.push(processor_time().saturating_sub(spent).as_secs_f64() / keys as f64);
     }
 }
 
@@ -146,7 +146,7 @@ fn openssl(arguments: &[&str]) -> bool {
 }
 
 fn main() {
-    let factor: usize = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(1);
+    let factor: usize = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1);
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let forge = KeyForge::start().unwrap();
@@ -170,10 +170,8 @@ fn main() {
                 });
             });
         }
-        let openssl_rate = match *openssl_is_here.lock().unwrap() {
-            true => format!("{:.1}", 1.0 / mean(&process.wall)),
-            false => "not here".to_owned(),
-        };
+        let all_made = *openssl_is_here.lock().unwrap();
+        let openssl_rate = if all_made { format!("{:.1}", 1.0 / mean(&process.wall)) } else { "not here".to_owned() };
         println!(
             "{:9} {:>6} {:>10.1} {:>10.1} {openssl_rate:>12} {:>8.2} {:>8.2} {:>8.2}",
             kind.name,
