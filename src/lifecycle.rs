@@ -24,7 +24,7 @@ use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
 
 /// How many tombstones a document keeps.
-pub const TOMBSTONES_KEPT: usize = 16;
+pub const TOMBSTONES_KEPT: usize = 10;
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]

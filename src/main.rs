@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Documents are loaded on one thread and replaced on another: with this allocator what is freed goes back to use.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     keyrota::cli::main()
 }

@@ -76,15 +76,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Compares what is in the store with what was seen.
-    pub fn on(seen: Option<&Sighting>, found: Option<&Document>) -> Self {
+    /// Compares what is in the store with what was seen. `digest` is asked for the found document's digest only where it matters.
+    pub fn on(seen: Option<&Sighting>, found: Option<&Document>, digest: impl FnOnce() -> Option<Digest>) -> Self {
         let Some(seen) = seen else { return Self::Continues };
         let Some(found) = found else { return Self::Vanished { seen: seen.generation } };
         if found.generation < seen.generation {
             return Self::WentBack { seen: seen.generation, found: found.generation };
         }
         let digest_then = if found.generation == seen.generation {
-            Some(found.digest())
+            digest()
         } else {
             found.lineage.iter().find(|(generation, _)| *generation == seen.generation).map(|(_, digest)| *digest)
         };

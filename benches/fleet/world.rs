@@ -26,6 +26,10 @@ use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapErr
 use keyrota::time::{Span, Timestamp};
 use keyrota::witness::{Sighting, Witness, WitnessError};
 
+/// As in the daemon itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The environment of every bench.
 pub const ENVIRONMENT: &str = "bench";
 
@@ -163,7 +167,7 @@ impl<S: Store, W: Witness> World<S, W> {
         let names: Vec<_> = (0..keysets).map(name).collect();
         self.environment.ensure(names.iter());
         let mut reconciler = Reconciler::new(Arc::clone(self), environment(), Arc::clone(&self.environment.freshness));
-        let wanted = || Wanted { rules: Arc::new(rules()), targets: Arc::new([]), may_create: true };
+        let wanted = || Wanted { rules: Arc::new(rules()), targets: Arc::new([]), inception: None };
         reconciler.want(names.into_iter().map(|name| (name, wanted())).collect());
         reconciler
     }

@@ -7,7 +7,7 @@ use crate::name::{Generation, Kid};
 use crate::time::Timestamp;
 
 /// How many entries a document carries.
-pub const HISTORY_LENGTH: usize = 32;
+pub const HISTORY_LENGTH: usize = 16;
 
 /// What set a change off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -167,8 +167,11 @@ impl Document {
             lineage: Cow::Borrowed(&self.lineage),
             history: Cow::Borrowed(&self.history),
         };
-        // Room for the whole, so that no half-written copy is left behind by a growing buffer.
-        let mut bytes = Vec::with_capacity(32 * 1024 + 8 * 1024 * stored.keys.len());
+        // Room for the whole, so that no half-written copy is left behind by a growing buffer; and not much more, because it is wiped.
+        let notes = stored.tombstones.len() + stored.lineage.len() + stored.history.len();
+        let certificates: usize = self.live().filter_map(|l| l.key.public_jwk()?.x5c.as_ref()).map(|[der]| der.len()).sum();
+        let keys: usize = self.live().map(|l| 2048 + l.key.bits as usize).sum();
+        let mut bytes = Vec::with_capacity(8192 + 2 * keys + 3 * certificates + 320 * notes + 48 * stored.spent_kids.len());
         // Writing these types to memory cannot fail; an empty document would be refused by every reader.
         if serde_json::to_writer(&mut bytes, &stored).is_err() {
             bytes.clear();

@@ -69,7 +69,7 @@ impl<P: Ports> Context<'_, P> {
         let class = rules.spec.class();
         let document = keyset.document().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
         let mut fault = self.fault.clone().or_else(|| class_fault(&document, &rules));
-        if let Some(what) = self.ask_witness(id, keyset, &document, rules.facts.store_refresh, began, events).await {
+        if let Some(what) = self.ask_witness(id, keyset, rules.facts.store_refresh, began, events).await {
             fault = Some(Fault::Witness { what });
         }
         if document.is_stored() {
@@ -144,17 +144,8 @@ impl<P: Ports> Context<'_, P> {
     }
 
     /// Whether the document continues what this host saw. A fault is told of only after a second look, but stops everything at once.
-    async fn ask_witness(
-        &self,
-        id: &KeysetId,
-        keyset: &mut Keyset,
-        document: &Arc<Document>,
-        lag: Span,
-        now: Reading,
-        events: &mut Vec<Event>,
-    ) -> Option<String> {
-        let found = document.is_stored().then_some(&**document);
-        let verdict = Verdict::on(keyset.sighting.as_ref(), found);
+    async fn ask_witness(&self, id: &KeysetId, keyset: &mut Keyset, lag: Span, now: Reading, events: &mut Vec<Event>) -> Option<String> {
+        let verdict = keyset.verdict();
         if !verdict.is_fault() {
             if keyset.suspected.take().is_some() {
                 keyset.works(id, Part::Witness, events);
@@ -164,9 +155,8 @@ impl<P: Ports> Context<'_, P> {
         let what = sentence(&verdict);
         let since = *keyset.suspected.get_or_insert(now.boot);
         if now.boot >= since + RETRY && matches!(self.reload(id, keyset, events).await, Then::GoOn) {
-            let found = keyset.document().map(|d| &**d);
             // A copy that lagged is behind no longer than the store may lag. Either way nothing is decided on what was seen first.
-            if Verdict::on(keyset.sighting.as_ref(), found).is_fault() && now.boot >= since + lag {
+            if keyset.verdict().is_fault() && now.boot >= since + lag {
                 keyset.trouble(id, Part::Witness, what.clone(), events);
             }
         }
@@ -183,7 +173,8 @@ impl<P: Ports> Context<'_, P> {
         if seen.is_some_and(|s| s.generation == document.generation && s.places == places && s.signers_left == signers_left) {
             return;
         }
-        let sighting = Sighting { generation: document.generation, digest: document.digest(), places, signers_left };
+        let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
+        let sighting = Sighting { generation: document.generation, digest, places, signers_left };
         match self.ports.witness().note(id, &sighting).await {
             Ok(()) => {
                 keyset.sighting = Some(sighting);
@@ -255,7 +246,7 @@ impl<P: Ports> Context<'_, P> {
                     }
                     events.push(Event::Changed { keyset: id.clone(), entry: entry.clone() });
                 }
-                keyset.held = Some(Held { document: Arc::new(next), revision });
+                keyset.held = Some(Held::new(next, revision));
                 keyset.serve(self.ports, &id.keyset);
                 Then::GoOn
             }

@@ -1,9 +1,10 @@
 //! What a reconciler keeps in memory about one keyset: all of it can be lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Ports, Wanted};
+use crate::digest::Digest;
 use crate::document::Document;
 use crate::event::{Event, Part};
 use crate::lifecycle::Wait;
@@ -18,6 +19,18 @@ use crate::witness::{PlaceMemory, Sighting, Verdict};
 pub(super) struct Held {
     pub document: Arc<Document>,
     pub revision: Revision,
+    digest: OnceLock<Digest>,
+}
+
+impl Held {
+    pub fn new(document: Document, revision: Revision) -> Self {
+        Self { document: Arc::new(document), revision, digest: OnceLock::new() }
+    }
+
+    /// The document's digest, computed once: it takes writing the whole document out.
+    pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| self.document.digest())
+    }
 }
 
 /// One keyset.
@@ -80,7 +93,7 @@ impl Keyset {
     /// lags, what they are given already is the better answer.
     pub fn serve<P: Ports>(&mut self, ports: &P, name: &KeysetName) {
         let generation = self.document().map(|document| document.generation);
-        let verdict = Verdict::on(self.sighting.as_ref(), self.document().map(|d| &**d));
+        let verdict = self.verdict();
         let worse = verdict.is_fault() || generation < self.served;
         if !(worse && self.served.is_some()) {
             self.served = generation;
@@ -88,10 +101,15 @@ impl Keyset {
         }
     }
 
+    /// How what is held compares with what this host saw.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::on(self.sighting.as_ref(), self.document().map(|d| &**d), || self.held.as_ref().map(Held::digest))
+    }
+
     /// The store holds this now.
     pub fn take(&mut self, found: Loaded) {
         self.unreadable = false;
-        self.held = Some(Held { document: Arc::new(found.document), revision: found.revision });
+        self.held = Some(Held::new(found.document, found.revision));
     }
 
     /// Notes a trouble; an event tells of it once.
