@@ -45,6 +45,13 @@ pub struct Daemon {
     pub events: Vec<Event>,
 }
 
+impl Process {
+    /// Whether no pass is under way.
+    pub fn is_idle(&self) -> bool {
+        self.pass.is_none()
+    }
+}
+
 impl Daemon {
     pub fn start(&mut self, shared: &Shared, fresh_for: Span) {
         let ports = Arc::new(SimPorts::new(shared, self.host));

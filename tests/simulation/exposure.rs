@@ -69,12 +69,14 @@ impl Population {
         }
     }
 
-    /// When a verifier that should have refreshed at `until` has done so: within a retry of a ready stretch that is long enough.
+    /// When a verifier that should refresh at `until` has done so: at once if a place is ready then, else within a retry of the next
+    /// ready stretch that is long enough for one.
     fn dropped_at(runs: &[(Timestamp, Timestamp)], until: Timestamp, retry: Span) -> Timestamp {
-        runs.iter()
-            .map(|(from, to)| ((*from).max(until) + retry, *to))
-            .find(|(tried, to)| tried <= to)
-            .map_or(Timestamp::MAX, |(tried, _)| if runs.iter().any(|(f, t)| *f <= until && until < *t) { until } else { tried })
+        if runs.iter().any(|(from, to)| *from <= until && until < *to) {
+            return until;
+        }
+        let tries = runs.iter().map(|(from, to)| ((*from).max(until) + retry, *to));
+        tries.filter(|(tried, to)| tried <= to).map(|(tried, _)| tried).min().unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::exposure::Truth;
 use crate::world::{Act, Wish, World};
 
 /// Schedules a random fault at a random moment before `until`.
-pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool) {
+/// In a world whose clocks are set nobody is restarted: a process that begins with a wrong clock cannot know it.
+pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool, clocks: bool) {
     let at = chance.span(until) + Span::minutes(1); // a clock that is wrong from the start cannot be told
     let daemons = world.daemons.len();
     let one = usize::try_from(chance.below(daemons as u64)).unwrap();
@@ -18,8 +19,7 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
     let some = if chance.one_in(2) { all.clone() } else { vec![one] };
     let outage = chance.span(Span::hours(30));
     match chance.below(12) {
-        0 | 1 => world.at(at, Act::Crash { daemon: one, down_for: chance.span(Span::hours(8)) }),
-        2 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
+        0 | 1 if !clocks => world.at(at, Act::Crash { daemon: one, down_for: chance.span(Span::hours(8)) }),
         3 | 4 => {
             world.at(at, Act::StoreAway { hosts: some.clone(), away: true });
             world.at(at + outage, Act::StoreAway { hosts: some, away: false });
@@ -33,11 +33,12 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
             world.at(at + outage, Act::FilesAway { host: one, away: false });
         }
         7 if files => world.at(at, Act::Alter { host: one }),
-        6..=8 => {
+        0 | 1 | 8 if clocks => {
             let by = i64::try_from(chance.below(2 * 86_400_000)).unwrap() - 86_400_000;
             world.at(at, Act::StepClock { host: one, by });
             world.at(at + chance.span(Span::hours(2)), Act::StepClock { host: one, by: -by });
         }
+        0..=2 | 6..=8 => world.at(at, Act::Freeze { daemon: one, lasts: chance.span(Span::hours(8)) }),
         9 => edit_facts(world, chance, at, all),
         10 => {
             world.at(at, Act::BreakPolicy { daemon: one, broken: true });

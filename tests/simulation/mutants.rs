@@ -1,5 +1,6 @@
 //! Rules broken on purpose. Each of these must be caught by some world: otherwise the simulation has no teeth there.
 
+use keyrota::document::facts::HeldFact;
 use keyrota::document::{Document, FactName, Stage};
 use keyrota::lifecycle::{Decision, Wait, next};
 use keyrota::observed::{Fault, Observed};
@@ -115,17 +116,14 @@ impl Mutant {
             Self::NoSharedCaches => forget_fact(document, rules, FactName::CacheMaxAge),
             Self::NoTokenLife => forget_fact(document, rules, FactName::TokenTtl),
             Self::NoSkew => forget_fact(document, rules, FactName::ClockSkew),
-            Self::LoweredAtOnce | Self::RaisedNever => {
-                // One forgets what the document promised, the other what this replica's policy does not say.
-                document.facts = keyrota::document::HeldFacts::default().adopting(&rules.facts, observed.now).unwrap_or_default();
-            }
+            Self::LoweredAtOnce => each_fact(document, |_, held| held.draining.clear()),
+            Self::RaisedNever => each_fact(document, |name, held| held.value = held.value.min(rules.facts.get(name))),
             Self::NoServingWait => observed.serving_since = Timestamp::EPOCH,
             Self::FirstKeyAtOnce => rules.shared_store = false,
             Self::ClockBelieved => {
                 if matches!(observed.fault, Some(Fault::ClocksParted { .. })) {
                     observed.fault = None;
                 }
-                rules.facts.clock_skew = rules.facts.clock_skew.max(Span::ZERO);
             }
             Self::WitnessIgnored => {
                 if matches!(observed.fault, Some(Fault::Witness { .. })) {
@@ -139,11 +137,25 @@ impl Mutant {
     }
 }
 
-fn forget_fact(document: &mut Document, rules: &mut Rules, name: FactName) {
-    *rules.facts.get_mut(name) = Span::ZERO;
-    let mut promised = document.facts.promised(Timestamp::MAX);
-    *promised.get_mut(name) = Span::ZERO;
-    document.facts = keyrota::document::HeldFacts::default().adopting(&promised, Timestamp::EPOCH).unwrap_or_default();
+fn forget_fact(document: &mut Document, rules: &mut Rules, forgotten: FactName) {
+    *rules.facts.get_mut(forgotten) = Span::ZERO;
+    each_fact(document, |name, held| {
+        if name == forgotten {
+            *held = HeldFact::default();
+        }
+    });
+}
+
+fn each_fact(document: &mut Document, change: impl Fn(FactName, &mut HeldFact)) {
+    let facts = &mut document.facts;
+    change(FactName::TokenTtl, &mut facts.token_ttl);
+    change(FactName::VerifierRefresh, &mut facts.verifier_refresh);
+    change(FactName::SignerRefresh, &mut facts.signer_refresh);
+    change(FactName::VerifierRetry, &mut facts.verifier_retry);
+    change(FactName::ClockSkew, &mut facts.clock_skew);
+    change(FactName::CacheMaxAge, &mut facts.cache_max_age);
+    change(FactName::StoreRefresh, &mut facts.store_refresh);
+    change(FactName::Margin, &mut facts.margin);
 }
 
 /// Lives named and random worlds under the mutant until one of them fails.

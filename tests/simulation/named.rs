@@ -35,6 +35,8 @@ pub fn all() -> Vec<(&'static str, Named)> {
         ("a policy flip-flop between replicas", flip_flop),
         ("a quick first hour of three replicas", first_hour),
         ("replicas that learn of everything as late as they may", late_learners),
+        ("down from the announcement to past the propagation", down_over_propagation),
+        ("shared caches that hold a key set for an hour", slow_caches),
         ("a week of plain rotation", plain),
     ]
 }
@@ -60,6 +62,23 @@ fn plain(mutant: Option<Mutant>) -> Result<(), String> {
     world.live(DAY * 9)?;
     rotated(&world, 9)?;
     world.must_have_converged()
+}
+
+fn down_over_propagation(mutant: Option<Mutant>) -> Result<(), String> {
+    for minute in 0..8 {
+        let mut world = World::new(60 + minute, 1, rules(DAY), vec![], mutant);
+        let announced = DAY.saturating_sub(Span::minutes(17));
+        world.at(announced + Span::seconds(minute), Act::Crash { daemon: 0, down_for: Span::minutes(40 + minute) });
+        done(world, DAY * 3)?;
+    }
+    Ok(())
+}
+
+fn slow_caches(mutant: Option<Mutant>) -> Result<(), String> {
+    let mut rules = rules(DAY);
+    rules.facts.cache_max_age = Span::hours(1);
+    rules.max_age = DAY * 2;
+    done(World::new(25, 1, rules, vec![], mutant), DAY * 5)
 }
 
 fn fact_lowered(mutant: Option<Mutant>) -> Result<(), String> {

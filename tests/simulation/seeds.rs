@@ -30,8 +30,9 @@ pub fn live(seed: u64, mutant: Option<Mutant>) -> Result<World, String> {
     if daemons > 1 && chance.one_in(2) {
         world = world.lagging(Span::seconds(30));
     }
+    let clocks = chance.one_in(3);
     for _ in 0..chance.below(25) {
-        faults::schedule(&mut world, &mut chance, length, files);
+        faults::schedule(&mut world, &mut chance, length, files, clocks);
     }
     // What stopped for good is started again, and what an operator froze or held is let go.
     world.live(length + Span::days(2))?;

@@ -363,7 +363,7 @@ impl World {
     fn confirms_by_itself(&self, daemon: usize) -> bool {
         let outside = lock(&self.shared);
         let daemon = &self.daemons[daemon];
-        let ready = daemon.process.as_ref().is_some_and(|p| p.poll_at.is_none() && p.seen == outside.revisions);
+        let ready = daemon.process.as_ref().is_some_and(|p| p.is_idle() && p.poll_at.is_none() && p.seen == outside.revisions);
         ready && !daemon.is_frozen(outside.now) && !outside.hosts[daemon.host].store_away && {
             let reading = outside.reading(daemon.host);
             daemon.process.as_ref().is_some_and(|p| p.freshness.is_fresh(reading))
@@ -400,7 +400,9 @@ impl World {
             file.clear();
         }
         let Some(promised) = promised else { return Ok(()) };
-        let least = |wish: Span, name: FactName| wish.min(promised.get(name));
+        // Nobody goes slower than the document promises and some policy states.
+        let stated = |name: FactName| self.daemons.iter().map(|d| d.wanted.rules.facts.get(name)).max().unwrap_or_default();
+        let least = |wish: Span, name: FactName| wish.min(promised.get(name)).min(stated(name));
         let truth = Truth {
             token_ttl: least(self.wish.token_ttl, FactName::TokenTtl),
             signer_refresh: least(self.wish.signer_refresh, FactName::SignerRefresh),
