@@ -36,20 +36,14 @@ def ask(connection, path):
 class Daemon:
     """One keyrota, started and stopped by its process id."""
 
-    def __init__(self, binary, policies, environment, folder):
+    def __init__(self, binary, arguments, environment, folder):
+        """Runs `binary run` with these arguments and sockets in `folder`, where its log goes too."""
         self.binary, self.environment, self.folder = binary, environment, folder
         self.log = os.path.join(folder, "log")
-        self.state = os.path.join(folder, "state")
-        self.runtime = os.path.join(folder, "runtime")
-        for directory in (self.state, self.runtime):
-            os.mkdir(directory, 0o755)
-        command = [
-            binary, "run", "--policies", policies, "--environment", environment,
-            "--state-dir", self.state, "--runtime-dir", self.runtime,
-            "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
-        ]
         self.listen, self.metrics = free_port(), free_port()
-        command[-3], command[-1] = f"127.0.0.1:{self.listen}", f"127.0.0.1:{self.metrics}"
+        command = [
+            binary, *arguments, "--listen", f"127.0.0.1:{self.listen}", "--metrics-listen", f"127.0.0.1:{self.metrics}",
+        ]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -83,7 +77,7 @@ class Daemon:
 
     def document(self, keyset):
         """What a signer reads."""
-        connection = UnixConnection(os.path.join(self.runtime, "signer.sock"))
+        connection = UnixConnection(os.path.join(self.folder, "signer.sock"))
         status, _, body = ask(connection, f"/v1/keysets/{self.environment}/{keyset}")
         if status != 200:
             raise SystemExit(f"the document of {keyset} was answered with {status}: {body!r}\n{self.tail()}")
@@ -92,7 +86,7 @@ class Daemon:
     def command(self, *arguments, exits=(0,)):
         """A command of the same binary, as JSON."""
         done = subprocess.run(
-            [self.binary, *arguments, "--runtime-dir", self.runtime, "--output", "json"],
+            [self.binary, *arguments, "--runtime-dir", self.folder, "--output", "json"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False,
         )
         if done.returncode not in exits:
