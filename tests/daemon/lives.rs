@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 
-use crate::process::{Daemon, Home, until};
+use crate::process::{Daemon, Home, PATIENCE, until};
 use crate::reload::STEADY;
 
 const NO_POLICY: Option<i32> = Some(78);
@@ -84,4 +85,54 @@ fn a_store_that_is_gone_makes_it_unready_until_it_is_back() {
     fs::rename(&away, &store).unwrap();
     until(&mut daemon, "/readyz says 200 again", |d| d.operators("/readyz").unwrap().status == 200);
     assert_eq!(daemon.document("sessions").unwrap()["kid"], *kids[0]);
+}
+
+#[test]
+fn a_store_without_its_master_key_is_left_alone() {
+    let home = Home::with(STEADY);
+    let mut daemon = Daemon::start(&home, &["sessions"]);
+    let kids = daemon.public_kids("sessions");
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let (store, key) = (home.folder("state").join("keysets.db"), home.folder("state").join("master.key"));
+    let (sealed, right) = (fs::read(&store).unwrap(), fs::read(&key).unwrap());
+    let mut other = right.clone();
+    other[0] = if other[0] == b'0' { b'1' } else { b'0' };
+    for wrong in [Some(other), None] {
+        fs::remove_file(&key).unwrap();
+        if let Some(wrong) = &wrong {
+            fs::write(&key, wrong).unwrap();
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let mut daemon = Daemon::spawn(&home);
+        assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.said());
+        assert!(daemon.said().contains("hint: "), "{}", daemon.said());
+        assert_eq!(fs::read(&key).ok(), wrong, "no key is made beside a store that has one");
+        assert_eq!(fs::read(&store).unwrap(), sealed, "the store is not touched");
+        fs::write(&key, &right).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(Daemon::start(&home, &["sessions"]).public_kids("sessions"), kids);
+}
+
+#[test]
+fn a_service_manager_hears_how_far_it_is() {
+    let home = Home::with(STEADY);
+    let path = home.folder("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut heard = String::new();
+    let mut listen = |until: &str| {
+        let mut buffer = [0; 4096];
+        while !heard.lines().any(|line| line == until) {
+            let length = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{e} before {until}; heard {heard}"));
+            heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            heard.push('\n');
+        }
+        heard.clone()
+    };
+    let mut daemon = Daemon::spawn_with(&home, &[("NOTIFY_SOCKET", path.as_os_str())]);
+    assert!(listen("READY=1").contains("STATUS=1 keysets are ready"));
+    assert!(daemon.document("sessions").is_some(), "ready means that signers can sign");
+    assert_eq!(daemon.terminate().code(), Some(0));
+    listen("STOPPING=1");
 }

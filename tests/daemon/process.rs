@@ -1,5 +1,6 @@
 //! Daemons as processes: folders of their own, free ports, an end by their process id, whatever becomes of the test.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
@@ -72,6 +73,7 @@ pub struct Daemon {
 struct Spawn {
     policies: PathBuf,
     state: PathBuf,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Daemon {
@@ -82,7 +84,14 @@ impl Daemon {
 
     /// The same with sockets in another folder.
     pub fn spawn_in(home: &Home, runtime: PathBuf) -> Self {
-        Self::launch(Spawn { policies: home.folder("policies"), state: home.folder("state") }, runtime)
+        Self::launch(Spawn { policies: home.folder("policies"), state: home.folder("state"), environment: Vec::new() }, runtime)
+    }
+
+    /// The same with environment variables, of which there are none otherwise.
+    pub fn spawn_with(home: &Home, environment: &[(&str, &OsStr)]) -> Self {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let spawn = Spawn { policies: home.folder("policies"), state: home.folder("state"), environment };
+        Self::launch(spawn, home.folder("runtime"))
     }
 
     fn launch(spawn: Spawn, runtime: PathBuf) -> Self {
@@ -99,6 +108,7 @@ impl Daemon {
             .arg("--runtime-dir")
             .arg(&runtime)
             .env_clear()
+            .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out)
