@@ -46,6 +46,22 @@ pub enum Event {
         /// Whether it had been altered by somebody else.
         drift: bool,
     },
+    /// A file that is no target any more was taken away.
+    TargetRemoved {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which target.
+        target: String,
+    },
+    /// A file that is no target any more could not be taken away, and is keyrota's business no longer.
+    TargetLeft {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which target.
+        target: String,
+        /// Why, as a sentence.
+        what: String,
+    },
     /// The store did not answer.
     StoreUnavailable {
         /// Whose.
@@ -83,7 +99,7 @@ pub enum Part {
 impl Event {
     /// Whether somebody should look.
     pub const fn is_trouble(&self) -> bool {
-        matches!(self, Self::Trouble { .. } | Self::StoreUnavailable { .. } | Self::ClockSet { .. })
+        matches!(self, Self::Trouble { .. } | Self::TargetLeft { .. } | Self::StoreUnavailable { .. } | Self::ClockSet { .. })
     }
 }
 
@@ -96,6 +112,10 @@ impl fmt::Display for Event {
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part:?} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
+            Self::TargetLeft { keyset, target, what } => {
+                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}; hint: remove it by hand")
+            }
             Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
             Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),

@@ -12,6 +12,7 @@ mod certificate;
 mod forge;
 mod hmac;
 mod inspect;
+mod jose;
 mod kid;
 mod pair;
 
@@ -163,8 +164,10 @@ pub fn check(key: &Key, spec: &KeySpec) -> Result<(), KeygenError> {
             hold(published.numbers.bits() == key.bits, "the JWK has another size")?;
             published.numbers.check()?;
             let stored = private.as_ref().ok_or(KeygenError::SelfCheck { algorithm, what: "there is no private half" })?;
-            let signature = KeyPair::from_pkcs8_pem(stored, algorithm)?.sign(PROBE)?;
+            let pair = KeyPair::from_pkcs8_pem(stored, algorithm)?;
+            let signature = pair.sign(PROBE)?;
             hold(published.numbers.verifies(algorithm, PROBE, &signature), "the published half does not verify")?;
+            hold(jose::accepts(&published, &pair)?, "jsonwebtoken does not accept a token of it")?;
             let by_thumbprint = matches!(spec, KeySpec::Pair { kid: KidFormat::Thumbprint, .. });
             let thumbprint = published.numbers.thumbprint().to_string();
             hold(!by_thumbprint || key.kid.as_str() == thumbprint, "the kid is not the thumbprint")

@@ -1,7 +1,7 @@
 //! What operators can ask of a keyset, as pure functions from one document to the next. Each is one swap.
 
 use crate::document::change::{Cause, Draft, IllegalChange, Promise};
-use crate::document::{Document, Freeze, Intent, Trigger};
+use crate::document::{Document, Freeze, Incoming, Intent, Trigger};
 use crate::name::Kid;
 use crate::rules::Rules;
 use crate::time::Timestamp;
@@ -65,8 +65,7 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent) ->
         Verb::Rotate => draft.request_rotation(Some(intent)),
         Verb::Revoke { kid } => {
             draft.revoke(kid, &intent.reason)?;
-            let successor = draft.document().incoming.iter().find(|i| i.stage.published_at().is_some()).map(|i| i.key.kid.clone());
-            if let (None, Some(successor)) = (&draft.document().active, successor) {
+            if let (None, Some(successor)) = (&draft.document().active, successor(draft.document(), now)) {
                 draft.activate(&successor)?;
             }
         }
@@ -90,4 +89,10 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent) ->
         Verb::AcceptClock => draft.reset_future_times(),
     }
     Ok(draft.finish())
+}
+
+/// The key that can take over at once: published, and not one that must not or cannot sign.
+fn successor(document: &Document, now: Timestamp) -> Option<Kid> {
+    let lawful = |i: &&Incoming| !document.intents.taints(&i.key.kid) && i.key.expires_at.is_none_or(|at| now < at);
+    document.incoming.iter().filter(|i| i.stage.published_at().is_some()).find(lawful).map(|i| i.key.kid.clone())
 }

@@ -147,6 +147,10 @@ pub trait Targets: Send + Sync + 'static {
         document: &Document,
         expected: Option<Digest>,
     ) -> impl Future<Output = Result<Brought, PublishError>> + Send;
+
+    /// Takes away what was last written to `target`; whether there was something. Fails with [`PublishError::NotOurs`] if it holds
+    /// something else.
+    fn remove(&self, target: &FileTarget, expected: Digest) -> impl Future<Output = Result<bool, PublishError>> + Send;
 }
 
 /// Targets that are files of this host. The work is done on tokio's threads for blocking calls.
@@ -166,17 +170,6 @@ impl Files {
     }
 }
 
-impl Files {
-    /// Removes what was last written to `target`; whether there was something.
-    ///
-    /// # Errors
-    /// It holds something else ([`PublishError::NotOurs`]), or could not be removed.
-    pub async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
-        let target = self.resolved(target);
-        blocking(target.path.clone(), move || file::remove(&target, expected)).await
-    }
-}
-
 impl Targets for Files {
     async fn bring(
         &self,
@@ -187,6 +180,11 @@ impl Targets for Files {
     ) -> Result<Brought, PublishError> {
         let (target, document) = (self.resolved(target), document.clone());
         blocking(target.path.clone(), move || bring(&target, &document, expected)).await
+    }
+
+    async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
+        let target = self.resolved(target);
+        blocking(target.path.clone(), move || file::remove(&target, expected)).await
     }
 }
 

@@ -101,8 +101,8 @@ pub struct Wanted {
     pub rules: Arc<Rules>,
     /// The file targets.
     pub targets: Arc<[FileTarget]>,
-    /// Whether the keyset may be created if the store has none (its inception day, or no such field).
-    pub may_create: bool,
+    /// The only day (UTC) on which the keyset may be created if the store has none; `None`: any day.
+    pub inception: Option<chrono::NaiveDate>,
 }
 
 /// The reconciler of one environment.
@@ -296,7 +296,8 @@ impl<P: Ports> Reconciler<P> {
     fn assign(&mut self, name: &KeysetName) {
         let Some(keyset) = self.keysets.get_mut(name) else { return };
         keyset.wanted = self.wanted.get(name).cloned();
-        if keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {
+        let orphaned = keyset.wanted.is_none() && !keyset.places.is_empty();
+        if orphaned || keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {
             self.watched.insert(name.clone());
         } else {
             self.watched.remove(name);

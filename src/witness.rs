@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
+use crate::policy::FileTarget;
 use crate::time::Timestamp;
 
 /// What was last seen of one keyset.
@@ -35,6 +36,9 @@ pub struct Sighting {
 pub struct PlaceMemory {
     /// For verifiers: since when, without a break, the place has carried the kid. For signers: since when it has not named it.
     pub since: BTreeMap<Kid, Timestamp>,
+    /// What was asked of it, so that it can be taken away when it is asked no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<FileTarget>,
     /// The digest of what was last written there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Digest>,

@@ -188,8 +188,7 @@ impl Environment {
             let targets = keyset.publish.iter().map(|target| target.path.display().to_string()).collect::<Vec<_>>();
             self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(String::as_str));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
-            let may_create = keyset.inception.is_none_or(|day| now.to_utc().date_naive() == day);
-            wanted.insert(name.clone(), Wanted { rules, targets: keyset.publish.clone().into(), may_create });
+            wanted.insert(name.clone(), Wanted { rules, targets: keyset.publish.clone().into(), inception: keyset.inception });
         }
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };

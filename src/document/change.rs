@@ -3,8 +3,10 @@
 //! A [`Draft`] collects one or more transitions that are to happen in the same swap; [`Draft::finish`] makes the successor. A
 //! transition that its key's state does not allow is an error, so that a decision that was wrong cannot be carried out.
 
+mod intents;
+
 use super::{Active, Change, Document, End, Generation, HistoryEntry, Incoming, LINEAGE_LENGTH, MOST_LIVE_KEYS};
-use super::{Freeze, HeldFacts, Intent, Retiring, Stage, StateName, Tombstone, Trigger};
+use super::{HeldFacts, Retiring, Stage, StateName, Tombstone, Trigger};
 use crate::digest::Digest;
 use crate::document::history::HISTORY_LENGTH;
 use crate::key::Key;
@@ -79,7 +81,18 @@ impl Draft {
     /// Begins the successor of `document`.
     pub fn of(document: &Document, cause: Cause, promise: Promise) -> Self {
         let parent = document.is_stored().then(|| (document.generation, document.digest()));
-        Self { document: document.clone(), parent, cause, promise, changes: Vec::new() }
+        Self { parent, ..Self::foretelling(document, cause, promise) }
+    }
+
+    /// Begins a successor of `document` that is only looked at and never stored: its lineage does not name `document`, whose digest
+    /// would cost writing all of it out.
+    pub fn foretelling(document: &Document, cause: Cause, promise: Promise) -> Self {
+        Self { document: document.clone(), parent: None, cause, promise, changes: Vec::new() }
+    }
+
+    /// When the change was decided.
+    pub const fn now(&self) -> Timestamp {
+        self.cause.now
     }
 
     /// The successor as it stands.
@@ -271,76 +284,6 @@ impl Draft {
         }
     }
 
-    /// An operator asks for the next rotation now, or takes that back.
-    pub fn request_rotation(&mut self, intent: Option<Intent>) {
-        self.document.intents.rotate = intent;
-        self.noted("rotate");
-    }
-
-    /// An operator freezes scheduled steps, or lets them go on.
-    pub fn freeze(&mut self, freeze: Option<Freeze>) {
-        self.document.intents.freeze = freeze;
-        self.noted("freeze");
-    }
-
-    /// Incoming keys are held until they are approved.
-    pub fn hold_incoming(&mut self, intent: Intent) {
-        self.document.intents.hold = Some(intent);
-        self.noted("hold");
-    }
-
-    /// An operator approves the activation of an incoming key.
-    ///
-    /// # Errors
-    /// If there is no such key.
-    pub fn approve(&mut self, kid: &Kid, intent: Intent) -> Legal {
-        self.incoming_mut(kid)?;
-        self.document.intents.approved.push((kid.clone(), intent));
-        self.noted("approve");
-        Ok(())
-    }
-
-    /// An operator says that an incoming key must not become active.
-    ///
-    /// # Errors
-    /// If there is no such key.
-    pub fn taint(&mut self, kid: &Kid, intent: Intent) -> Legal {
-        self.incoming_mut(kid)?;
-        self.document.intents.tainted.push((kid.clone(), intent));
-        self.noted("taint");
-        Ok(())
-    }
-
-    /// Every time that lies after `now` is set to now, and so every wait counted from it starts again.
-    pub fn reset_future_times(&mut self) {
-        let now = self.cause.now;
-        let document = &mut self.document;
-        document.updated_at = document.updated_at.min(now);
-        document.rotated_at = document.rotated_at.map(|at| at.min(now));
-        for incoming in &mut document.incoming {
-            incoming.key.created_at = incoming.key.created_at.min(now);
-            incoming.stage = match incoming.stage {
-                Stage::Staged { since } => Stage::Staged { since: since.min(now) },
-                Stage::Published { since, .. } => {
-                    Stage::Published { since: since.min(now), not_before_active: since.min(now) + self.promise.propagation }
-                }
-            };
-        }
-        if let Some(active) = &mut document.active {
-            active.key.created_at = active.key.created_at.min(now);
-            active.since = active.since.min(now);
-            active.published_at = active.published_at.min(now);
-        }
-        for retiring in &mut document.retiring {
-            retiring.key.created_at = retiring.key.created_at.min(now);
-            retiring.published_at = retiring.published_at.min(now);
-            retiring.activated_at = retiring.activated_at.map(|at| at.min(now));
-            retiring.since = retiring.since.min(now);
-            retiring.verify_until = retiring.since + self.promise.retention;
-        }
-        self.changes.push(Change::TimesReset);
-    }
-
     fn admit(&self, key: &Key) -> Legal {
         if self.document.knows(&key.kid) {
             return Err(IllegalChange::KidUsed(key.kid.clone()));
@@ -407,9 +350,5 @@ impl Draft {
 
     fn moved(&mut self, kid: &Kid, from: Option<StateName>, to: StateName) {
         self.changes.push(Change::KeyMoved { kid: kid.clone(), from, to });
-    }
-
-    fn noted(&mut self, intent: &str) {
-        self.changes.push(Change::IntentNoted { intent: intent.to_owned() });
     }
 }

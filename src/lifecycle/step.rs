@@ -138,16 +138,40 @@ pub fn apply(
     now: Timestamp,
     new_key: Option<Key>,
 ) -> Result<Document, IllegalChange> {
+    let (cause, promise) = circumstances(document, reason, rules, now);
+    carried_out(Draft::of(document, cause, promise), step, rules, new_key)
+}
+
+/// As [`apply`], for a document that is only looked at and never stored: its lineage does not grow, which makes it much cheaper.
+///
+/// # Errors
+/// As [`apply`].
+pub fn foretell(
+    document: &Document,
+    step: &Step,
+    reason: &Reason,
+    rules: &Rules,
+    now: Timestamp,
+    new_key: Option<Key>,
+) -> Result<Document, IllegalChange> {
+    let (cause, promise) = circumstances(document, reason, rules, now);
+    carried_out(Draft::foretelling(document, cause, promise), step, rules, new_key)
+}
+
+fn circumstances(document: &Document, reason: &Reason, rules: &Rules, now: Timestamp) -> (Cause, Promise) {
     let waits = Waits::at(document, rules, now);
     let cause = Cause { now, trigger: reason.trigger, reason: reason.text.clone(), by: None };
-    let mut draft = Draft::of(document, cause, Promise { propagation: waits.propagation, retention: waits.retention });
+    (cause, Promise { propagation: waits.propagation, retention: waits.retention })
+}
+
+fn carried_out(mut draft: Draft, step: &Step, rules: &Rules, new_key: Option<Key>) -> Result<Document, IllegalChange> {
     match step {
         Step::Generate { spec } => {
             let key = new_key.ok_or(IllegalChange::Full)?;
             draft.stage(key)?;
             draft.note_spec(spec.digest());
             // The first document holds the facts from its first moment.
-            if let Some(facts) = document.facts.adopting(&rules.facts, now) {
+            if let Some(facts) = draft.document().facts.adopting(&rules.facts, draft.now()) {
                 draft.adopt_facts(facts);
             }
         }

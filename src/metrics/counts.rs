@@ -81,6 +81,9 @@ impl Counts {
                     target.drift = false;
                 }
             }
+            Event::TargetRemoved { keyset, target } | Event::TargetLeft { keyset, target, .. } => {
+                self.entry(keyset).lock().targets.remove(target);
+            }
             Event::Overtaken { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }

@@ -39,7 +39,7 @@ pub enum Audience {
 }
 
 /// A file (for `pem` a directory) that keyrota writes and reads back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileTarget {
     /// The path as the policy states it: absolute, or beginning with [`STATE_DIR`]. [`FileTarget::path_in`] resolves it.
     pub path: PathBuf,

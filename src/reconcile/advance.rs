@@ -9,7 +9,7 @@ use crate::document::{Change, Document, StateName};
 use crate::event::{Event, Part};
 use crate::key::KeyClass;
 use crate::lifecycle::{Decision, Reason, Step, Wait, apply, overdue};
-use crate::name::{EnvironmentName, KeysetId, KeysetName};
+use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
 use crate::rules::Rules;
 use crate::store::{Loaded, Store as _, StoreError, SwapError};
@@ -73,6 +73,7 @@ impl<P: Ports> Context<'_, P> {
             fault = Some(Fault::Witness { what });
         }
         if document.is_stored() {
+            places::clear(self.ports, id, keyset, events).await;
             places::project(self.ports, id, keyset, &document, events).await;
         }
         let observed = self.observe(keyset, &document, &rules, fault);
@@ -94,6 +95,10 @@ impl<P: Ports> Context<'_, P> {
                 then
             }
             Decision::Wait(mut wait) => {
+                if document.generation == Generation(0) {
+                    // It may be its inception day soon, or somebody hands in a key elsewhere.
+                    wait.until = Some(self.ports.clock().wall + SLOW_RETRY);
+                }
                 if keyset.suspected.is_some() {
                     let again = if keyset.troubles.contains_key(&Part::Witness) { SLOW_RETRY } else { RETRY };
                     wait.until = Some(self.ports.clock().wall + again);
@@ -131,7 +136,7 @@ impl<P: Ports> Context<'_, P> {
             now,
             serving_since: self.serving_since,
             fault,
-            may_create: keyset.wanted.as_ref().is_some_and(|w| w.may_create),
+            may_create: keyset.wanted.as_ref().is_some_and(|w| w.inception.is_none_or(|day| now.to_utc().date_naive() == day)),
             verifier_places,
             signer_places,
             late_commits: keyset.late_commits.clone(),

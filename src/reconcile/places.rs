@@ -19,9 +19,31 @@ use crate::witness::PlaceMemory;
 /// The name of the signer socket among the places.
 const SIGNER_SOCKET: &str = "signer.sock";
 
+/// The targets of a keyset: those of its policy, or, if it is in no policy any more, those it had.
+fn targets(keyset: &Keyset) -> Vec<FileTarget> {
+    match &keyset.wanted {
+        Some(wanted) => wanted.targets.to_vec(),
+        None => keyset.places.values().filter_map(|memory| memory.target.clone()).collect(),
+    }
+}
+
+/// Takes away what was written to targets that are asked for no more.
+pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) {
+    let kept: Vec<String> = targets(keyset).iter().map(place_name).collect();
+    let gone: Vec<String> = keyset.places.keys().filter(|name| !kept.contains(name)).cloned().collect();
+    for name in gone {
+        let Some(PlaceMemory { target: Some(target), content: Some(content), .. }) = keyset.places.remove(&name) else { continue };
+        match ports.targets().remove(&target, content).await {
+            Ok(true) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name }),
+            Ok(false) => {}
+            Err(error) => events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: error.to_string() }),
+        }
+    }
+}
+
 /// Writes every target of the keyset until it reads back equal: those for verifiers first.
 pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, document: &Document, events: &mut Vec<Event>) {
-    let Some(targets) = keyset.wanted.as_ref().map(|w| w.targets.clone()) else { return };
+    let targets = targets(keyset);
     let mut wrong = None;
     for audience in [Audience::Verifiers, Audience::Signers] {
         for target in targets.iter().filter(|t| t.audience == audience) {
@@ -34,6 +56,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                     let altered = drift || (!wrote && memory.changed_at.is_some_and(|before| before != changed_at));
                     let kids = carried(audience, document);
                     memory.agree(&kids, altered, if wrote || altered { now } else { changed_at.min(now) });
+                    memory.target = Some(target.clone());
                     memory.content = Some(content);
                     memory.changed_at = Some(changed_at);
                     if wrote {
@@ -51,7 +74,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                 }
                 Err(error) => {
                     memory.since.clear();
-                    wrong = Some(error.to_string());
+                    wrong = Some(format!("target {name}: {error}"));
                 }
             }
         }
@@ -64,10 +87,9 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
 
 /// What decisions need to know of the places.
 pub(super) fn observe(keyset: &Keyset) -> (Vec<VerifierPlace>, Vec<SignerPlace>) {
-    let targets = keyset.wanted.iter().flat_map(|w| w.targets.iter());
     let (mut verifiers, mut signers) = (Vec::new(), Vec::new());
-    for target in targets {
-        let name = place_name(target);
+    for target in targets(keyset) {
+        let name = place_name(&target);
         let since = keyset.places.get(&name).map(|memory| memory.since.clone()).unwrap_or_default();
         match target.audience {
             Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since }),

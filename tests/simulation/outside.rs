@@ -372,4 +372,15 @@ impl Targets for SimTargets {
         host.files.insert(path, file);
         Ok(Brought::Agreed { content, changed_at: wall, wrote: true, drift })
     }
+
+    async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        let path = target.path.display().to_string();
+        let files = &mut outside.hosts[self.1].files;
+        if files.get(&path).is_some_and(|f| f.content != expected) {
+            return Err(PublishError::NotOurs(target.path.clone()));
+        }
+        Ok(files.remove(&path).is_some())
+    }
 }

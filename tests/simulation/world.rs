@@ -168,7 +168,7 @@ impl World {
             in_swap: false,
         };
         let shared = Arc::new(Mutex::new(outside));
-        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), may_create: true };
+        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), inception: None };
         let daemons = (0..daemons)
             .map(|host| Daemon {
                 host,

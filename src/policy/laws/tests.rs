@@ -1,3 +1,5 @@
+//! Tests: laws of timing and size, with their figures.
+
 use super::*;
 use crate::key::{KidFormat, SecretEncoding};
 

@@ -1,3 +1,5 @@
+//! Tests: what YAML is refused, and where it stands.
+
 use super::*;
 
 fn faults(text: &str) -> Vec<String> {

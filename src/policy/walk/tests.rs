@@ -1,3 +1,5 @@
+//! Tests: a policy is walked with all its faults found at once.
+
 use proptest::prelude::*;
 
 use super::super::fault::Fault;

@@ -1,3 +1,5 @@
+//! Tests: windows on every day of the year.
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {

@@ -1,3 +1,5 @@
+//! Tests: many writes in one commit.
+
 use super::*;
 use crate::sqlite::{Database, Kind};
 use futures_util::FutureExt as _;

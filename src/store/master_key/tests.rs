@@ -1,3 +1,5 @@
+//! Tests: where the master key comes from, and what is refused.
+
 use super::*;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 

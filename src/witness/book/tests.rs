@@ -1,3 +1,5 @@
+//! Tests: the book of sightings, reopened.
+
 use super::*;
 use crate::digest::Digest;
 use crate::name::Generation;
@@ -7,7 +9,12 @@ use futures_util::future::join_all;
 
 fn sighting(generation: u64) -> Sighting {
     let since = BTreeMap::from([("kid".parse().unwrap(), Timestamp::from_millis(7))]);
-    let place = PlaceMemory { since: since.clone(), content: Some(Digest::of(b"content")), changed_at: Some(Timestamp::from_millis(9)) };
+    let place = PlaceMemory {
+        target: None,
+        since: since.clone(),
+        content: Some(Digest::of(b"content")),
+        changed_at: Some(Timestamp::from_millis(9)),
+    };
     Sighting {
         generation: Generation(generation),
         digest: Digest::of(&generation.to_be_bytes()),

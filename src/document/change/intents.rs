@@ -1,0 +1,84 @@
+//! The transitions that only an operator sets off: wishes that are noted in the document, and times that are set right.
+
+use super::{Change, Draft, Legal};
+use crate::document::{Freeze, Intent, Stage};
+use crate::name::Kid;
+
+impl Draft {
+    /// An operator asks for the next rotation now, or takes that back.
+    pub fn request_rotation(&mut self, intent: Option<Intent>) {
+        self.document.intents.rotate = intent;
+        self.noted("rotate");
+    }
+
+    /// An operator freezes scheduled steps, or lets them go on.
+    pub fn freeze(&mut self, freeze: Option<Freeze>) {
+        self.document.intents.freeze = freeze;
+        self.noted("freeze");
+    }
+
+    /// Incoming keys are held until they are approved.
+    pub fn hold_incoming(&mut self, intent: Intent) {
+        self.document.intents.hold = Some(intent);
+        self.noted("hold");
+    }
+
+    /// An operator approves the activation of an incoming key.
+    ///
+    /// # Errors
+    /// If there is no such key.
+    pub fn approve(&mut self, kid: &Kid, intent: Intent) -> Legal {
+        self.incoming_mut(kid)?;
+        // Said twice is noted once, the later word: a document stays small.
+        self.document.intents.approved.retain(|(approved, _)| approved != kid);
+        self.document.intents.approved.push((kid.clone(), intent));
+        self.noted("approve");
+        Ok(())
+    }
+
+    /// An operator says that an incoming key must not become active.
+    ///
+    /// # Errors
+    /// If there is no such key.
+    pub fn taint(&mut self, kid: &Kid, intent: Intent) -> Legal {
+        self.incoming_mut(kid)?;
+        self.document.intents.tainted.retain(|(tainted, _)| tainted != kid);
+        self.document.intents.tainted.push((kid.clone(), intent));
+        self.noted("taint");
+        Ok(())
+    }
+
+    /// Every time that lies after `now` is set to now, and so every wait counted from it starts again.
+    pub fn reset_future_times(&mut self) {
+        let now = self.cause.now;
+        let document = &mut self.document;
+        document.updated_at = document.updated_at.min(now);
+        document.rotated_at = document.rotated_at.map(|at| at.min(now));
+        for incoming in &mut document.incoming {
+            incoming.key.created_at = incoming.key.created_at.min(now);
+            incoming.stage = match incoming.stage {
+                Stage::Staged { since } => Stage::Staged { since: since.min(now) },
+                Stage::Published { since, .. } => {
+                    Stage::Published { since: since.min(now), not_before_active: since.min(now) + self.promise.propagation }
+                }
+            };
+        }
+        if let Some(active) = &mut document.active {
+            active.key.created_at = active.key.created_at.min(now);
+            active.since = active.since.min(now);
+            active.published_at = active.published_at.min(now);
+        }
+        for retiring in &mut document.retiring {
+            retiring.key.created_at = retiring.key.created_at.min(now);
+            retiring.published_at = retiring.published_at.min(now);
+            retiring.activated_at = retiring.activated_at.map(|at| at.min(now));
+            retiring.since = retiring.since.min(now);
+            retiring.verify_until = retiring.since + self.promise.retention;
+        }
+        self.changes.push(Change::TimesReset);
+    }
+
+    fn noted(&mut self, intent: &str) {
+        self.changes.push(Change::IntentNoted { intent: intent.to_owned() });
+    }
+}

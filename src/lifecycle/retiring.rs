@@ -1,0 +1,58 @@
+//! The rules about keys that sign no more: when what signs is erased, when a key leaves the key set, when it is forgotten.
+
+use super::{Because, Case, Chosen, Step, StepKind, TOMBSTONES_KEPT, Wait, chosen};
+use crate::document::{Retiring, Trigger};
+use crate::time::Timestamp;
+
+impl Case<'_> {
+    /// Nothing can be rolled back any more: what could sign is erased.
+    pub(super) fn erase_private(&self, wait: &mut Wait) -> Chosen {
+        for retiring in self.document.retiring.iter().rev().filter(|r| r.key.is_erasable()) {
+            let at = self.since_retiring(retiring) + self.rules.rollback_window;
+            if self.observed.now >= at {
+                let step = Step::ErasePrivate { kid: retiring.key.kid.clone() };
+                return chosen(step, Trigger::Schedule, "the rollback window is over");
+            }
+            wait.pending.push(self.pending(StepKind::ErasePrivate, Some(&retiring.key.kid), Some(at), Because::RollbackWindow));
+        }
+        None
+    }
+
+    /// Its last token is dead: the key leaves the key set.
+    pub(super) fn retire(&self, wait: &mut Wait) -> Chosen {
+        for retiring in self.document.retiring.iter().rev() {
+            let kid = &retiring.key.kid;
+            match self.unused_since(retiring) {
+                Ok(since) if self.observed.now >= since + self.waits.retention => {
+                    return chosen(Step::Retire { kid: kid.clone() }, Trigger::Schedule, "the last token it signed has expired");
+                }
+                Ok(since) => {
+                    let at = since + self.waits.retention;
+                    wait.pending.push(self.pending(StepKind::Retire, Some(kid), Some(at), Because::Retention));
+                }
+                Err(because) => wait.pending.push(self.pending(StepKind::Retire, Some(kid), None, because)),
+            }
+        }
+        None
+    }
+
+    /// Since when no place has told signers to use the key.
+    fn unused_since(&self, retiring: &Retiring) -> Result<Timestamp, Because> {
+        self.observed.signer_places.iter().try_fold(self.since_retiring(retiring), |since, place| {
+            let left = place.left.get(&retiring.key.kid);
+            left.map(|left| since.max(*left)).ok_or_else(|| Because::Publish { place: place.name.clone() })
+        })
+    }
+
+    fn since_retiring(&self, retiring: &Retiring) -> Timestamp {
+        self.observed.late_commits.get(&retiring.key.kid).map_or(retiring.since, |late| retiring.since.max(*late))
+    }
+
+    /// A document stays small.
+    pub(super) fn forget(&self) -> Chosen {
+        if self.document.tombstones.len() <= TOMBSTONES_KEPT {
+            return None;
+        }
+        chosen(Step::Forget { keep: TOMBSTONES_KEPT }, Trigger::Schedule, "the record of keys that are gone is bounded")
+    }
+}

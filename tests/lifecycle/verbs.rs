@@ -1,0 +1,116 @@
+//! What operators can ask: granted or refused, and never half done.
+
+use keyrota::document::{End, Freeze, MOST_LIVE_KEYS};
+use keyrota::operator::{Refusal, Verb, apply};
+use keyrota::time::Span;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::arbitrary::{config, scene};
+use crate::fixture::{ROLLBACK, Scene, by_ada, keyless, kid, signing, t0};
+use crate::properties::is_sound;
+use crate::table::{now_does, waiting};
+
+fn verb() -> impl Strategy<Value = Verb> {
+    let kid = (0..=MOST_LIVE_KEYS).prop_map(|n| kid(&format!("k{n}")));
+    let plain = select(vec![Verb::Rotate, Verb::RollBack, Verb::Unfreeze, Verb::AcceptClock]);
+    prop_oneof![
+        4 => plain,
+        2 => kid.clone().prop_map(|kid| Verb::Revoke { kid }),
+        1 => kid.prop_map(|kid| Verb::Approve { kid }),
+        1 => (0..90u64).prop_map(|days| Verb::Freeze { until: t0() + Span::days(days) }),
+    ]
+}
+
+fn asked(scene: &Scene, verb: &Verb) -> Result<Scene, Refusal> {
+    let document = apply(&scene.document, verb, &scene.rules, by_ada(scene.observed.now))?;
+    Ok(Scene { document, ..scene.clone() })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_verb_is_refused_or_leaves_a_legal_document(scene in scene(), verbs in proptest::collection::vec(verb(), 1..5)) {
+        let mut scene = scene;
+        for verb in verbs {
+            let Ok(after) = asked(&scene, &verb) else { continue };
+            is_sound(&after.document);
+            prop_assert_eq!(after.document.generation, scene.document.generation.next());
+            prop_assert_eq!(&after.document.lineage[0], &(scene.document.generation, scene.document.digest()));
+            let told = after.document.history.last().unwrap();
+            prop_assert_eq!((told.by.as_deref(), told.generation), (Some("ada (1000)"), after.document.generation));
+            match &verb {
+                Verb::Revoke { kid } => prop_assert!(after.document.live_key(kid).is_none(), "it is out of every key set"),
+                Verb::AcceptClock => prop_assert!(after.document.latest_record() <= scene.observed.now),
+                _ => prop_assert_eq!(after.document.live().count(), scene.document.live().count(), "no key comes or goes"),
+            }
+            scene = after;
+        }
+    }
+}
+
+#[test]
+fn revoking_the_active_key_lets_a_published_successor_sign_in_the_same_swap() {
+    let revoke = Verb::Revoke { kid: kid("k1") };
+    let after = asked(&signing().published("k2"), &revoke).unwrap();
+    assert_eq!(after.document.active.as_ref().unwrap().key.kid, kid("k2"));
+    assert!(matches!(&after.document.tombstones[0].end, End::Revoked { reason, .. } if reason == "because"));
+    for (why, scene) in [
+        ("it is only staged", signing().staged("k2")),
+        ("it is tainted", signing().published("k2").with(|s| s.document.intents.tainted.push((kid("k2"), by_ada(t0()))))),
+        ("it has expired", signing().published("k2").with(|s| s.document.incoming[0].key.expires_at = Some(t0()))),
+    ] {
+        assert_eq!(asked(&scene, &revoke).unwrap().document.active, None, "{why}");
+    }
+    now_does("a new key is made at once", &asked(&signing(), &revoke).unwrap(), "generate");
+    assert!(asked(&keyless(), &revoke).is_err(), "there is no such key");
+}
+
+#[test]
+fn a_rollback_is_granted_within_its_window_and_holds_the_successor() {
+    let scene = signing().retiring("k0").published("k2");
+    let last = asked(&scene.clone().at(t0() + ROLLBACK.saturating_sub(Span::millis(1))), &Verb::RollBack).unwrap();
+    assert_eq!(last.document.active.as_ref().unwrap().key.kid, kid("k0"));
+    assert_eq!(last.document.retiring[0].key.kid, kid("k1"));
+    let wait = waiting("held", &last.at(t0() + Span::days(2)).with(|s| s.document.retiring.clear()));
+    assert_eq!((wait.pending[0].because.name(), wait.pending[0].kid.clone()), ("approval", Some(kid("k2"))));
+
+    let refused = asked(&scene.at(t0() + ROLLBACK), &Verb::RollBack).unwrap_err();
+    assert!(matches!(refused, Refusal::TooLate { .. }), "{refused}");
+    assert!(refused.to_string().contains("30m") && refused.to_string().contains("hint:"), "{refused}");
+    for (why, scene) in [("nothing signed before", signing()), ("its private half is gone", signing().erased("k0"))] {
+        assert!(asked(&scene, &Verb::RollBack).is_err(), "{why}");
+    }
+}
+
+#[test]
+fn only_an_incoming_key_is_approved_and_said_twice_is_noted_once() {
+    let scene = signing().published("k2");
+    let approve = |name| Verb::Approve { kid: kid(name) };
+    let twice = asked(&asked(&scene, &approve("k2")).unwrap(), &approve("k2")).unwrap();
+    assert_eq!(twice.document.intents.approved.len(), 1);
+    assert!(asked(&scene, &approve("k1")).is_err() && asked(&scene, &approve("k9")).is_err());
+}
+
+#[test]
+fn a_freeze_holds_until_it_ends_or_is_taken_back() {
+    let until = t0() + Span::hours(2);
+    let due = signing().published("k2").at(t0() + Span::hours(1));
+    let frozen = asked(&due, &Verb::Freeze { until }).unwrap();
+    assert_eq!(frozen.document.intents.freeze, Some(Freeze { until, intent: by_ada(due.observed.now) }));
+    assert_eq!(waiting("frozen", &frozen).until, Some(until));
+    now_does("thawed", &asked(&frozen, &Verb::Unfreeze).unwrap(), "activate k2");
+}
+
+#[test]
+fn accepting_the_clock_restarts_the_waits_of_times_in_the_future() {
+    let ahead = signing().published("k2").with(|s| {
+        s.document.active.as_mut().unwrap().since = t0() + Span::days(1);
+        s.document.updated_at = t0() + Span::days(1);
+    });
+    assert_eq!(waiting("ahead", &ahead).pending[0].because.name(), "clock");
+    let accepted = asked(&ahead, &Verb::AcceptClock).unwrap();
+    assert_eq!(waiting("accepted", &accepted).pending[0].because.name(), "propagation");
+    assert_eq!(accepted.document.active.unwrap().since, t0());
+}
