@@ -28,6 +28,9 @@ use rows::{Judged, RowWrite, SealedRow, StoreRecord};
 /// The largest document that is stored, in bytes. The largest lawful ones are a tenth of it.
 pub const LARGEST_DOCUMENT: usize = 2 * 1024 * 1024;
 
+/// How many sealed documents are in memory at once while many are loaded.
+const OPENED_AT_ONCE: usize = 512;
+
 /// The fewest documents that are worth a thread of their own to open.
 const WORTH_A_THREAD: usize = 64;
 
@@ -204,20 +207,33 @@ impl Inner {
         let fault = |e: rusqlite::Error| self.database.fault(&e);
         // One picture of all rows, whatever is written meanwhile.
         let transaction = connection.unchecked_transaction().map_err(fault)?;
-        let mut sealed = Vec::with_capacity(names.len());
         let mut loaded = BTreeMap::new();
-        for name in names {
-            match rows::sealed_row(&transaction, environment, name).map_err(fault) {
-                Ok(Some(row)) => sealed.push((name, row)),
-                Ok(None) => {}
-                // One bad page does not hide the keysets on the others.
-                Err(fault) if fault.kind == FaultKind::Corrupt => {
-                    loaded.insert(name.clone(), Err(StoreError::Invalid(format!("keyset {environment}/{name}: {fault}"))));
+        // Part by part, so that sealed and opened documents do not all stand in memory at once.
+        for part in names.chunks(OPENED_AT_ONCE) {
+            let mut sealed = Vec::with_capacity(part.len());
+            for name in part {
+                match rows::sealed_row(&transaction, environment, name).map_err(fault) {
+                    Ok(Some(row)) => sealed.push((name, row)),
+                    Ok(None) => {}
+                    // One bad page does not hide the keysets on the others.
+                    Err(fault) if fault.kind == FaultKind::Corrupt => {
+                        loaded.insert(name.clone(), Err(StoreError::Invalid(format!("keyset {environment}/{name}: {fault}"))));
+                    }
+                    Err(fault) => return Err(fault.into()),
                 }
-                Err(fault) => return Err(fault.into()),
             }
+            self.open_rows(environment, &sealed, &mut loaded)?;
         }
-        drop(transaction);
+        Ok(loaded)
+    }
+
+    /// Opens rows on all cores.
+    fn open_rows(
+        &self,
+        environment: &EnvironmentName,
+        sealed: &[(&KeysetName, SealedRow)],
+        loaded: &mut BTreeMap<KeysetName, Result<Loaded, StoreError>>,
+    ) -> Result<(), StoreError> {
         let open = |(name, row): &(&KeysetName, SealedRow)| {
             let id = KeysetId { environment: environment.clone(), keyset: (*name).clone() };
             ((*name).clone(), self.open_row(&id, row))
@@ -230,7 +246,7 @@ impl Inner {
             for other in others {
                 loaded.extend(other.join().map_err(|_| StoreError::from(Fault::stopped("a thread that opens documents")))?);
             }
-            Ok(loaded)
+            Ok(())
         })
     }
 

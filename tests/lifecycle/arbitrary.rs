@@ -86,7 +86,12 @@ fn slots(class: KeyClass) -> BoxedStrategy<Vec<Slot>> {
 
 fn held_fact() -> impl Strategy<Value = HeldFact> {
     let draining = (span(), moment()).prop_map(|(value, until)| Draining { value, until });
-    (span(), option::of(past()), vec(draining, 0..3)).prop_map(|(value, raised_at, draining)| HeldFact { value, raised_at, draining })
+    (span(), option::of(past()), 0..6u32, vec(draining, 0..3)).prop_map(|(value, raised_at, overturned, draining)| HeldFact {
+        value,
+        raised_at,
+        overturned,
+        draining,
+    })
 }
 
 fn held_facts() -> BoxedStrategy<HeldFacts> {
