@@ -1,8 +1,8 @@
 //! The daemon: wires store, witness, forge, targets, listeners and one reconciler per environment together, and keeps them going
 //! until it is told to stop.
 //!
-//! It decides nothing. Each environment is a task of its own ([`environment`]), so that a slow store holds up nobody else; policies
-//! come and go through a channel to it ([`policies`]), and what happens comes back as events that go to the log and the counters.
+//! It decides nothing. Each environment is a task of its own (`environment`), so that a slow store holds up nobody else; policies
+//! come and go through a channel to it (`policies`), and what happens comes back as events that go to the log and the counters.
 
 mod environment;
 mod logs;

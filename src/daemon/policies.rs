@@ -93,6 +93,12 @@ impl Policies {
             };
             reports.push(ReloadedReport { name, in_force: faults.is_empty(), faults });
         }
+        if reports.is_empty() {
+            // Nobody else says what is wrong with the folder as long as no environment is known.
+            for fault in &folder_faults {
+                tracing::error!("{fault}");
+            }
+        }
         (reports, done)
     }
 

@@ -76,8 +76,8 @@ pub fn bind(directory: &Path, name: &str, mode: u32, group: Option<u32>) -> Resu
     rustix::fs::flock(&locked, FlockOperation::LockExclusive)
         .map_err(|e| failed("locking its directory", "use a --runtime-dir on a local file system")(e.into()))?;
     clear(&path)?;
+    clear_drafts(directory, name).map_err(failed("clearing what a killed keyrota left", "remove the dot files in its directory"))?;
     let draft = directory.join(format!(".{name}.{}", std::process::id()));
-    let _ = fs::remove_file(&draft);
     let listener = StdListener::bind(&draft)
         .map_err(failed("binding", "the directory must be writable for keyrota's user, and the whole path under 100 characters"))?;
     let placed = place(&draft, &path, mode, group).inspect_err(|_| drop(fs::remove_file(&draft)));
@@ -116,6 +116,19 @@ fn clear(path: &Path) -> Result<(), SocketError> {
         // A listener whose queue is full is a listener, and so may be one that we may not ask.
         _ => Err(SocketError::InUse(path.to_owned())),
     }
+}
+
+/// Removes drafts of processes that were killed before they could rename them. The directory is locked, so nobody is at work on one.
+fn clear_drafts(directory: &Path, name: &str) -> io::Result<()> {
+    let prefix = format!(".{name}.");
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let pid = entry.file_name().to_str().and_then(|file| file.strip_prefix(&prefix)?.parse::<u32>().ok());
+        if pid.is_some() && entry.file_type()?.is_socket() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn place(draft: &Path, path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
@@ -163,6 +176,18 @@ mod tests {
         fs::write(&path, "another").unwrap();
         drop(bound);
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_half_done_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = |name: &str| folder.path().join(name);
+        drop(std::os::unix::net::UnixListener::bind(inside(".a.sock.4000000")).unwrap());
+        drop(std::os::unix::net::UnixListener::bind(inside(".b.sock.4000000")).unwrap());
+        fs::write(inside(".a.sock.1"), "no socket").unwrap();
+        let _bound = bind(folder.path(), "a.sock", 0o660, None).unwrap();
+        assert!(!inside(".a.sock.4000000").exists());
+        assert!(inside(".b.sock.4000000").exists() && inside(".a.sock.1").exists(), "only drafts of this socket are removed");
     }
 
     #[tokio::test]
