@@ -10,7 +10,7 @@ use crate::event::Event;
 
 /// Starts logging to standard error; `RUST_LOG` narrows or widens it.
 pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start (in tests that run two daemons in one process) keeps the first one's manner.
     let _ = match format {

@@ -57,38 +57,44 @@ impl FactName {
     }
 }
 
-/// A value for every fact.
+/// Something for every fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 #[allow(missing_docs)] // each is explained at its FactName
-pub struct Facts {
-    pub token_ttl: Span,
-    pub verifier_refresh: Span,
-    pub signer_refresh: Span,
-    pub verifier_retry: Span,
-    pub clock_skew: Span,
-    pub cache_max_age: Span,
-    pub store_refresh: Span,
-    pub margin: Span,
+pub struct PerFact<T: Default> {
+    pub token_ttl: T,
+    pub verifier_refresh: T,
+    pub signer_refresh: T,
+    pub verifier_retry: T,
+    pub clock_skew: T,
+    pub cache_max_age: T,
+    pub store_refresh: T,
+    pub margin: T,
 }
 
-impl Facts {
-    /// The value of one fact.
-    pub const fn get(&self, name: FactName) -> Span {
+/// A value for every fact.
+pub type Facts = PerFact<Span>;
+
+/// All facts as the document holds them.
+pub type HeldFacts = PerFact<HeldFact>;
+
+impl<T: Default> PerFact<T> {
+    /// What there is for one fact.
+    pub const fn of(&self, name: FactName) -> &T {
         match name {
-            FactName::TokenTtl => self.token_ttl,
-            FactName::VerifierRefresh => self.verifier_refresh,
-            FactName::SignerRefresh => self.signer_refresh,
-            FactName::VerifierRetry => self.verifier_retry,
-            FactName::ClockSkew => self.clock_skew,
-            FactName::CacheMaxAge => self.cache_max_age,
-            FactName::StoreRefresh => self.store_refresh,
-            FactName::Margin => self.margin,
+            FactName::TokenTtl => &self.token_ttl,
+            FactName::VerifierRefresh => &self.verifier_refresh,
+            FactName::SignerRefresh => &self.signer_refresh,
+            FactName::VerifierRetry => &self.verifier_retry,
+            FactName::ClockSkew => &self.clock_skew,
+            FactName::CacheMaxAge => &self.cache_max_age,
+            FactName::StoreRefresh => &self.store_refresh,
+            FactName::Margin => &self.margin,
         }
     }
 
-    /// The value of one fact, to be changed.
-    pub const fn get_mut(&mut self, name: FactName) -> &mut Span {
+    /// What there is for one fact, to be changed.
+    pub const fn of_mut(&mut self, name: FactName) -> &mut T {
         match name {
             FactName::TokenTtl => &mut self.token_ttl,
             FactName::VerifierRefresh => &mut self.verifier_refresh,
@@ -99,6 +105,13 @@ impl Facts {
             FactName::StoreRefresh => &mut self.store_refresh,
             FactName::Margin => &mut self.margin,
         }
+    }
+}
+
+impl Facts {
+    /// The value of one fact.
+    pub const fn get(&self, name: FactName) -> Span {
+        *self.of(name)
     }
 
     /// How long a published key must wait before it may sign (RFC 7583 §3.2.1: the publication interval): by then every verifier
@@ -155,21 +168,6 @@ pub struct Draining {
     pub until: Timestamp,
 }
 
-/// All facts as the document holds them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)] // each is explained at its FactName
-pub struct HeldFacts {
-    pub token_ttl: HeldFact,
-    pub verifier_refresh: HeldFact,
-    pub signer_refresh: HeldFact,
-    pub verifier_retry: HeldFact,
-    pub clock_skew: HeldFact,
-    pub cache_max_age: HeldFact,
-    pub store_refresh: HeldFact,
-    pub margin: HeldFact,
-}
-
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
@@ -199,38 +197,11 @@ impl HeldFact {
 }
 
 impl HeldFacts {
-    /// One fact.
-    pub const fn get(&self, name: FactName) -> &HeldFact {
-        match name {
-            FactName::TokenTtl => &self.token_ttl,
-            FactName::VerifierRefresh => &self.verifier_refresh,
-            FactName::SignerRefresh => &self.signer_refresh,
-            FactName::VerifierRetry => &self.verifier_retry,
-            FactName::ClockSkew => &self.clock_skew,
-            FactName::CacheMaxAge => &self.cache_max_age,
-            FactName::StoreRefresh => &self.store_refresh,
-            FactName::Margin => &self.margin,
-        }
-    }
-
-    const fn get_mut(&mut self, name: FactName) -> &mut HeldFact {
-        match name {
-            FactName::TokenTtl => &mut self.token_ttl,
-            FactName::VerifierRefresh => &mut self.verifier_refresh,
-            FactName::SignerRefresh => &mut self.signer_refresh,
-            FactName::VerifierRetry => &mut self.verifier_retry,
-            FactName::ClockSkew => &mut self.clock_skew,
-            FactName::CacheMaxAge => &mut self.cache_max_age,
-            FactName::StoreRefresh => &mut self.store_refresh,
-            FactName::Margin => &mut self.margin,
-        }
-    }
-
     /// What the document alone promises at `now`.
     pub fn promised(&self, now: Timestamp) -> Facts {
         let mut facts = Facts::default();
         for name in FactName::ALL {
-            *facts.get_mut(name) = self.get(name).in_force(now);
+            *facts.of_mut(name) = self.of(name).in_force(now);
         }
         facts
     }
@@ -239,7 +210,7 @@ impl HeldFacts {
     pub fn in_force(&self, stated: &Facts, now: Timestamp) -> Facts {
         let mut facts = self.promised(now);
         for name in FactName::ALL {
-            *facts.get_mut(name) = facts.get(name).max(stated.get(name));
+            *facts.of_mut(name) = facts.get(name).max(stated.get(name));
         }
         facts
     }
@@ -251,7 +222,7 @@ impl HeldFacts {
         let mut next = self.clone();
         let mut changed = false;
         for name in FactName::ALL {
-            let held = next.get_mut(name);
+            let held = next.of_mut(name);
             let value = stated.get(name);
             if value > held.value {
                 held.raise(value, now);
@@ -266,7 +237,7 @@ impl HeldFacts {
             return None;
         }
         for name in FactName::ALL {
-            let held = next.get_mut(name);
+            let held = next.of_mut(name);
             let value = held.value;
             held.draining.retain(|d| now < d.until && d.value > value);
         }
@@ -276,8 +247,8 @@ impl HeldFacts {
     /// The next moment at which the promise changes by itself, or a lower value may be adopted.
     pub fn next_change(&self, stated: &Facts, now: Timestamp) -> Option<Timestamp> {
         let drain = self.in_force(stated, now).drain();
-        let drained = FactName::ALL.into_iter().flat_map(|n| self.get(n).draining.iter().map(|d| d.until));
-        let lowered = FactName::ALL.into_iter().filter(|n| stated.get(*n) < self.get(*n).value).map(|n| self.get(n).lowerable_from(drain));
+        let drained = FactName::ALL.into_iter().flat_map(|n| self.of(n).draining.iter().map(|d| d.until));
+        let lowered = FactName::ALL.into_iter().filter(|n| stated.get(*n) < self.of(*n).value).map(|n| self.of(n).lowerable_from(drain));
         drained.chain(lowered).filter(|at| *at > now).min()
     }
 }

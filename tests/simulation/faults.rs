@@ -58,7 +58,7 @@ fn edit_facts(world: &mut World, chance: &mut Chance, at: Span, all: Vec<usize>)
     };
     // Replicas get the new file one after the other.
     for daemon in all {
-        let edit = Box::new(move |rules: &mut Rules| *rules.facts.get_mut(name) = value);
+        let edit = Box::new(move |rules: &mut Rules| *rules.facts.of_mut(name) = value);
         world.at(at + chance.span(Span::minutes(10)), Act::Edit { daemons: vec![daemon], edit });
     }
     let other_ways = Box::new(move |truth: &mut Truth| match name {

@@ -138,7 +138,7 @@ impl Mutant {
 }
 
 fn forget_fact(document: &mut Document, rules: &mut Rules, forgotten: FactName) {
-    *rules.facts.get_mut(forgotten) = Span::ZERO;
+    *rules.facts.of_mut(forgotten) = Span::ZERO;
     each_fact(document, |name, held| {
         if name == forgotten {
             *held = HeldFact::default();
@@ -147,15 +147,9 @@ fn forget_fact(document: &mut Document, rules: &mut Rules, forgotten: FactName) 
 }
 
 fn each_fact(document: &mut Document, change: impl Fn(FactName, &mut HeldFact)) {
-    let facts = &mut document.facts;
-    change(FactName::TokenTtl, &mut facts.token_ttl);
-    change(FactName::VerifierRefresh, &mut facts.verifier_refresh);
-    change(FactName::SignerRefresh, &mut facts.signer_refresh);
-    change(FactName::VerifierRetry, &mut facts.verifier_retry);
-    change(FactName::ClockSkew, &mut facts.clock_skew);
-    change(FactName::CacheMaxAge, &mut facts.cache_max_age);
-    change(FactName::StoreRefresh, &mut facts.store_refresh);
-    change(FactName::Margin, &mut facts.margin);
+    for name in FactName::ALL {
+        change(name, document.facts.of_mut(name));
+    }
 }
 
 /// Lives named and random worlds under the mutant until one of them fails.

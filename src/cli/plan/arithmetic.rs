@@ -61,7 +61,7 @@ fn new_key(plan: &KeysetPlan) -> String {
 fn draining(plan: &KeysetPlan) -> String {
     let mut out = String::new();
     for name in FactName::ALL {
-        for draining in plan.document.facts.get(name).draining.iter().filter(|d| plan.now < d.until) {
+        for draining in plan.document.facts.of(name).draining.iter().filter(|d| plan.now < d.until) {
             out.push_str(&format!("    {} counts as {} until {}\n", name.as_str(), draining.value, moment::full(draining.until)));
         }
     }

@@ -74,7 +74,7 @@ impl Changes {
 fn held(document: &Document) -> Facts {
     let mut facts = Facts::default();
     for name in FactName::ALL {
-        *facts.get_mut(name) = document.facts.get(name).value;
+        *facts.of_mut(name) = document.facts.of(name).value;
     }
     facts
 }
@@ -130,7 +130,7 @@ fn facts(changes: &mut Changes, stated: &Facts, document: &Document, rules: &Rul
     let adopted = document.facts.adopting(&rules.facts, now);
     for name in FactName::ALL {
         let (old, new) = (stated.get(name), rules.facts.get(name));
-        let drains = adopted.as_ref().and_then(|held| held.get(name).draining.iter().filter(|d| d.value > new).map(|d| d.until).max());
+        let drains = adopted.as_ref().and_then(|held| held.of(name).draining.iter().filter(|d| d.value > new).map(|d| d.until).max());
         let note = match () {
             () if new >= old => "counts from the reload on".to_owned(),
             () => match drains.or_else(|| document.facts.next_change(&rules.facts, now)) {
