@@ -36,7 +36,7 @@ fn keeps_promises(before: &Document, after: &Document, scene: &Scene) {
     let drain = before.facts.in_force(&scene.rules.facts, now).drain();
     let until = now + drain;
     for name in FactName::ALL {
-        let (old, new) = (before.facts.get(name), after.facts.get(name));
+        let (old, new) = (before.facts.of(name), after.facts.of(name));
         let moments = old.draining.iter().chain(&new.draining).flat_map(|d| [d.until.minus(Span::millis(1)), d.until]);
         let moments = moments.chain([now, until.minus(Span::millis(1))]).filter(|at| *at >= now && (*at < until || *at == now));
         let value = |document: &Document, at: Timestamp| document.facts.promised(at).get(name);
