@@ -35,7 +35,7 @@ const ROUNDS: usize = 3;
 async fn main() {
     println!("{KEYSETS} ES256 keysets, all due; {ROUNDS} rounds; swaps/s of keyrota (store and witness) beside rows/s of bare SQLite");
     println!("{:32} {:>9} {:>8} {:>9} {:>8} {:>7}", "", "swaps", "swaps/s", "KiB/row", "rows/s", "ratio");
-    let directory = tempfile::tempdir_in(".").unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (template, moment) = world::grown(2).await;
     let size = template.to_stored().expose().len();
     let store = EmbeddedStore::open(directory.path(), &MasterKeySource::Default).unwrap().environment(&world::environment());

@@ -76,12 +76,11 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent) ->
             if now >= until {
                 return Err(too_late(format!("the rollback window of {} was over at {until}", rules.rollback_window)));
             }
-            let (kid, bad) = (previous.key.kid.clone(), document.active.as_ref().map(|a| a.key.kid.clone()));
+            let kid = previous.key.kid.clone();
             draft.roll_back(&kid)?;
             if !draft.document().incoming.is_empty() {
                 draft.hold_incoming(intent);
             }
-            debug_assert_ne!(Some(kid), bad);
         }
         Verb::Freeze { until } => draft.freeze(Some(Freeze { until: *until, intent })),
         Verb::Unfreeze => draft.freeze(None),

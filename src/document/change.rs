@@ -38,6 +38,9 @@ pub enum IllegalChange {
     /// There is no room.
     #[error("the keyset holds {MOST_LIVE_KEYS} live keys already")]
     Full,
+    /// A new key was decided on, and none was handed in.
+    #[error("a new key was to be staged, and none was made")]
+    NoKey,
     /// The private half is gone.
     #[error("the private half of key {0} has been erased; hint: go forward with `keyrota rotate`")]
     Erased(Kid),

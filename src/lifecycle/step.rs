@@ -167,7 +167,7 @@ fn circumstances(document: &Document, reason: &Reason, rules: &Rules, now: Times
 fn carried_out(mut draft: Draft, step: &Step, rules: &Rules, new_key: Option<Key>) -> Result<Document, IllegalChange> {
     match step {
         Step::Generate { spec } => {
-            let key = new_key.ok_or(IllegalChange::Full)?;
+            let key = new_key.ok_or(IllegalChange::NoKey)?;
             draft.stage(key)?;
             draft.note_spec(spec.digest());
             // The first document holds the facts from its first moment.
