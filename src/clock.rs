@@ -34,6 +34,13 @@ impl ClockWatch {
 }
 
 impl Reading {
+    /// What the clocks showed at an earlier boot time, if nobody has set the wall clock since.
+    #[must_use]
+    pub fn back_to(self, boot: Span) -> Self {
+        let ago = self.boot.saturating_sub(boot);
+        Self { wall: self.wall.minus(ago), boot: self.boot.saturating_sub(ago) }
+    }
+
     /// Reads the machine's clocks.
     #[allow(clippy::disallowed_methods, reason = "the one lawful place")]
     pub fn now() -> Self {

@@ -5,6 +5,7 @@
 //! come and go through a channel to it (`policies`), and what happens comes back as events that go to the log and the counters.
 
 mod environment;
+mod keeping;
 mod logs;
 mod orders;
 mod policies;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 
 use crate::board::Board;
@@ -32,8 +33,11 @@ use crate::http::verifiers::Verifiers;
 use crate::http::{Desk, control, operators, signers, sockets};
 use crate::keygen::KeyForge;
 use crate::metrics::Metrics;
-use crate::store::embedded::EmbeddedStore;
+use crate::policy::{Fault, Policy, Warning, load_folder};
+use crate::store::aws::pace::{Pace, WRITES_A_SECOND};
+use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::master_key::MasterKeySource;
+use crate::store::seal::RandomId;
 use crate::witness::book::WitnessBook;
 use policies::Policies;
 use wakes::Wakes;
@@ -42,12 +46,38 @@ use wakes::Wakes;
 pub(crate) struct House {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
-    store: EmbeddedStore,
+    /// Opened when the first environment wants it: daemons whose documents are elsewhere need no file and no master key.
+    embedded: OnceCell<EmbeddedStore>,
+    master_key: MasterKeySource,
+    /// How often this process writes to AWS.
+    pace: Arc<Pace>,
+    /// Names this process to stores that many share.
+    instance: RandomId,
     witness: WitnessBook,
     forge: Arc<KeyForge>,
     state_dir: std::path::PathBuf,
     wakes: Wakes,
     stop: Stop,
+}
+
+impl House {
+    /// The embedded store, opened if it is not yet.
+    async fn embedded(&self) -> Result<&EmbeddedStore, OpenError> {
+        let open = || async {
+            let (directory, source) = (self.state_dir.clone(), self.master_key.clone());
+            // Opening reads and locks files: not on a thread that serves.
+            let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, &source));
+            let store = opening.await.map_err(|e| OpenError::System(e.to_string()))??;
+            if let Some(path) = store.created_master_key() {
+                tracing::warn!(
+                    "made a master key at {}; hint: keep a copy of it apart from the store, without it the store cannot be read",
+                    path.display()
+                );
+            }
+            Ok(store)
+        };
+        self.embedded.get_or_try_init(open).await
+    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -73,6 +103,9 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
     let mut hangup = signal(SignalKind::hangup())?;
 
     let house = Arc::new(open_house(args, &state_dir, started, stop.clone()).await?);
+    if is_embedded_wanted(&folder, args).await {
+        house.embedded().await?;
+    }
     let policies = Policies::new(Arc::clone(&house), folder, args.policies.environments.clone());
     let first = policies.load().await;
     for report in first.iter().filter(|report| !report.in_force) {
@@ -112,27 +145,36 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Whether any policy keeps its documents in the embedded store, or is broken, so that nobody knows. A store that cannot be opened is
+/// then an error at the start.
+async fn is_embedded_wanted(folder: &Path, args: &RunArgs) -> bool {
+    let (folder, only) = (folder.to_owned(), args.policies.environments.clone());
+    let read = tokio::task::spawn_blocking(move || load_folder(&folder, &only)).await;
+    let elsewhere = |loaded: &Result<(Policy, Vec<Warning>), Vec<Fault>>| loaded.as_ref().is_ok_and(|(p, _)| p.store.is_shared());
+    read.is_ok_and(|read| read.environments.is_empty() || !read.environments.values().all(elsewhere))
+}
+
 async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: Stop) -> anyhow::Result<House> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
-    let source = MasterKeySource::choose(args.master_key_file.clone(), credentials.as_deref());
+    let master_key = MasterKeySource::choose(args.master_key_file.clone(), credentials.as_deref());
     let directory = state_dir.to_owned();
-    // Opening reads and locks files: not on a thread that serves.
-    let (store, witness) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let store = EmbeddedStore::open(&directory, &source)?;
-        let witness = WitnessBook::open(&directory)?;
-        Ok((store, witness))
-    })
-    .await??;
-    if let Some(path) = store.created_master_key() {
-        tracing::warn!(
-            "made a master key at {}; hint: keep a copy of it apart from the store, without it the store cannot be read",
-            path.display()
-        );
-    }
+    let witness = tokio::task::spawn_blocking(move || WitnessBook::open(&directory)).await??;
     let metrics = Arc::new(Metrics::new(started)?);
     let wakes = Wakes::start().await?;
     let forge = Arc::new(KeyForge::start().map_err(|e| anyhow!("cannot start the threads that make keys: {e}"))?);
-    Ok(House { board: Arc::default(), metrics, store, witness, forge, state_dir: state_dir.to_owned(), wakes, stop })
+    Ok(House {
+        board: Arc::default(),
+        metrics,
+        embedded: OnceCell::new(),
+        master_key,
+        pace: Arc::new(Pace::new(WRITES_A_SECOND)),
+        instance: RandomId::new().map_err(|e| anyhow!(e))?,
+        witness,
+        forge,
+        state_dir: state_dir.to_owned(),
+        wakes,
+        stop,
+    })
 }
 
 /// Opens every listener before the first is served, so that a taken address is an error at the start.

@@ -4,6 +4,7 @@
 //! environment that is gone takes its series along. Only what merely happened is counted: transitions, writes, store operations,
 //! requests. A scrape is streamed family by family, keyset by keyset, and never stands in memory as a whole.
 
+mod aws;
 mod counts;
 mod environments;
 mod http;
@@ -21,6 +22,7 @@ use prometheus::core::Collector;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 pub use self::http::{Handler, Http};
+pub use aws::MeasuredCalls;
 pub use scrape::Scrape;
 pub use store::MeasuredStore;
 
@@ -37,6 +39,7 @@ pub struct Metrics {
     registry: Registry,
     counts: Counts,
     store_operations: IntCounterVec,
+    aws_calls: IntCounterVec,
     store_duration: HistogramVec,
     store_last_success: GaugeVec,
     pass_duration: HistogramVec,
@@ -63,6 +66,13 @@ impl Metrics {
                 &registry,
                 IntCounterVec::new(
                     Opts::new("keyrota_store_operations_total", "Operations on the store, by how they ended."),
+                    &["environment", "operation", "result"],
+                ),
+            )?,
+            aws_calls: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("keyrota_aws_calls_total", "Calls to AWS Secrets Manager, by operation and by how they ended."),
                     &["environment", "operation", "result"],
                 ),
             )?,
@@ -151,6 +161,9 @@ impl Metrics {
         let name = environment.as_str();
         let _ = self.pass_duration.remove_label_values(&[name]);
         let _ = self.store_last_success.remove_label_values(&[name]);
+        for (operation, result) in aws::OPERATIONS.into_iter().flat_map(|operation| aws::results().map(move |result| (operation, result))) {
+            let _ = self.aws_calls.remove_label_values(&[name, operation, result]);
+        }
         for operation in OPERATIONS {
             let _ = self.store_duration.remove_label_values(&[name, operation]);
             for result in RESULTS {

@@ -33,7 +33,7 @@ pub use files::{Folder, load_folder};
 pub use laws::{COMFORTABLE_LIVE_KEYS, RESERVED_FOR_REVOCATION, most_live_keys};
 pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfile, VerifierProfile};
 pub use schema::schema;
-pub use store::{AwsStore, StoreConfig};
+pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{Audience, FileTarget, STATE_DIR, TargetFormat};
 pub use window::{Window, WindowError};
 

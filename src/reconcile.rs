@@ -203,12 +203,12 @@ impl<P: Ports> Reconciler<P> {
         let mut events = Vec::new();
         let began = self.ports.clock();
         match self.catch_up(&mut events).await {
-            Ok(caught_up) => {
+            Ok((caught_up, looked_at)) => {
                 if std::mem::take(&mut self.store_trouble) {
                     events.push(Event::StoreBack { environment: self.environment.clone() });
                 }
                 if caught_up {
-                    self.freshness.confirm(began, self.ports.clock());
+                    self.freshness.confirm(looked_at.map_or(began, |at| began.back_to(at)), self.ports.clock());
                 }
             }
             Err(error) => {
@@ -231,9 +231,10 @@ impl<P: Ports> Reconciler<P> {
         events
     }
 
-    /// Loads what changed, and serves it. Answers whether everything that the store says has changed has been seen: a copy that
-    /// lags may show an older document than the list of changes told of, and then the same changes are asked for again.
-    async fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<bool, StoreError> {
+    /// Loads what changed, and serves it. Answers whether everything that the store says has changed has been seen (a copy that
+    /// lags may show an older document than the list of changes told of, and then the same changes are asked for again), and when
+    /// the look began that the store's answer rests on, if not now.
+    async fn catch_up(&mut self, events: &mut Vec<Event>) -> Result<(bool, Option<Span>), StoreError> {
         if !self.recalled {
             self.recall().await?;
         }
@@ -275,7 +276,7 @@ impl<P: Ports> Reconciler<P> {
         if caught_up {
             self.mark = changes.mark;
         }
-        Ok(caught_up)
+        Ok((caught_up, changes.looked_at))
     }
 
     /// What the witness saw before this process began. A keyset that it knows is there, whatever the policy says.

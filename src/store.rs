@@ -4,6 +4,7 @@
 //! empty one, and never answers `Conflict` unless nothing was applied. One contract suite (`tests/store_contract.rs`) is run by
 //! every adapter.
 
+pub mod aws;
 pub mod embedded;
 pub mod master_key;
 pub mod memory;
@@ -42,6 +43,9 @@ pub struct Changes {
     pub written: Vec<(KeysetName, Revision)>,
     /// Keysets that are there no more.
     pub removed: Vec<KeysetName>,
+    /// When (boot time) the look at the store began that this rests on; `None`: now. An adapter that asks its store less often than
+    /// it is asked itself must not let an old look pass for a new one.
+    pub looked_at: Option<Span>,
 }
 
 /// Why a store could not be read. An error is never to be taken for "there is nothing".

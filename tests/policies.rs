@@ -73,6 +73,23 @@ fn the_development_policy_says_what_it_says() {
 }
 
 #[test]
+fn staging_and_production_are_on_aws_and_excuse_nothing() {
+    let mut names = Vec::new();
+    for file in ["staging.yaml", "production.yaml"] {
+        let (policy, warnings) = shipped(file);
+        assert_eq!(warnings, [], "{file}");
+        let StoreConfig::AwsSecretsManager(aws) = &policy.store else { panic!("{file} is on AWS") };
+        assert_eq!(aws.prefix, format!("keyrota/{}/", policy.environment));
+        for keyset in policy.keysets.values() {
+            assert!(keyset.inception.is_some() && keyset.unsafe_reason.is_none(), "{file}");
+            assert_eq!(keyset.facts.store_refresh, Span::seconds(425));
+        }
+        names.push(policy.keysets.keys().cloned().collect::<Vec<_>>());
+    }
+    assert!(names[0].iter().all(|name| names[1].contains(name)), "staging rehearses production");
+}
+
+#[test]
 fn the_schema_file_is_the_schema() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/policy.schema.json");
     let kept: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
@@ -207,7 +224,7 @@ fn warnings_tell_what_is_lawful_and_odd() {
     let text = format!("version: 1\nenvironment: t\nstore: {{kind: aws-secrets-manager}}\nkeysets:\n  inkeep-agents: {{ {SECRET} }}\n");
     let (policy, warnings) = parse("t.yaml".as_ref(), &text.replace("signer_refresh: 5m", "signer_refresh: 1h")).unwrap();
     assert!(warnings[0].to_string().contains("`keyrota/t/inkeep-agents` ends in `-` and six characters"), "{warnings:?}");
-    assert!(policy.store.is_shared() && policy.store.store_refresh() == Span::minutes(6));
+    assert!(policy.store.is_shared() && policy.store.store_refresh() == Span::minutes(7) + Span::seconds(5));
 }
 
 #[test]
@@ -224,10 +241,19 @@ fn the_aws_store_is_read_and_judged() {
         ("endpoint_url: 'ftp://x'", "is not an address"),
         ("profile: ' '", "is blank"),
         ("tags: {'aws:x': y}", "AWS refuses the tag"),
+        ("tags: {keyset: y}", "`keyset` is set by keyrota itself"),
+        ("sweep_every: 999ms", "999ms is not from 1s to 15m"),
+        ("sweep_every: 15m1s", "15m1s is not from 1s to 15m"),
     ] {
         let faults = sentences(one(&format!("kind: aws-secrets-manager, {store}"), &keyset));
         assert!(faults.len() == 1 && faults[0].starts_with("t.yaml:3: store.") && faults[0].contains(says), "{store}: {faults:?}");
     }
+    let bounds = |store: &str| {
+        let store = one(&format!("kind: aws-secrets-manager, {store}"), &keyset).unwrap().0.store;
+        (store.fresh_for(), store.store_refresh())
+    };
+    assert_eq!(bounds("sweep: read, sweep_every: 1s"), (Span::seconds(7), Span::seconds(17)));
+    assert_eq!(bounds("sweep_every: 5m"), (Span::seconds(605), Span::seconds(905)));
     let long = format!("kind: aws-secrets-manager, prefix: {}", "p".repeat(512));
     assert!(sentences(one(&long, &keyset))[0].contains("would have 513 characters, AWS takes 512"));
     assert!(one(&long[..long.len() - 1], &keyset).is_ok());

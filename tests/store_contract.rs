@@ -10,24 +10,6 @@ use keyrota::store::embedded::{EmbeddedStore, EnvironmentStore};
 use keyrota::store::master_key::MasterKeySource;
 use keyrota::store::memory::MemoryStore;
 
-/// One test for every rule of the contract.
-macro_rules! store_contract {
-    ($fixture:expr) => {
-        store_contract!(@each $fixture;
-            an_empty_store_has_nothing, a_keyset_is_created_once, an_update_is_never_lost, of_nested_updates_one_wins,
-            a_race_has_one_winner, a_race_to_create_has_one_winner, two_openings_race_for_one_place,
-            a_generation_is_used_once, a_revision_is_used_once, another_environment_is_refused, unreadable_is_not_empty,
-            one_bad_keyset_does_not_hide_the_others, changes_tell_of_every_write_once, changes_tell_of_removals,
-            changes_tell_of_other_openings, a_foreign_mark_begins_anew, changes_miss_nothing_under_load, thousands_at_once);
-    };
-    (@each $fixture:expr; $($rule:ident),* $(,)?) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn $rule() {
-            $crate::contract::$rule(&$fixture).await;
-        })*
-    };
-}
-
 struct InMemory(MemoryStore);
 
 impl Fixture for InMemory {
@@ -65,9 +47,9 @@ impl Fixture for Embedded {
 }
 
 mod memory {
-    store_contract!(super::InMemory(super::MemoryStore::new(super::ENVIRONMENT.parse().unwrap())));
+    crate::contract::store_contract!(super::InMemory(super::MemoryStore::new(super::ENVIRONMENT.parse().unwrap())));
 }
 
 mod embedded {
-    store_contract!(super::Embedded(tempfile::tempdir().unwrap()));
+    crate::contract::store_contract!(super::Embedded(tempfile::tempdir().unwrap()));
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::keeping::Keeping;
 use super::orders::Orders;
 use super::ports::RealPorts;
 use super::{House, logs};
@@ -20,7 +21,7 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::Policy;
+use crate::policy::{Policy, StoreConfig};
 use crate::publish::Files;
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
@@ -54,11 +55,14 @@ pub enum Command {
 pub struct Running {
     pub commands: mpsc::UnboundedSender<Command>,
     pub task: tokio::task::JoinHandle<()>,
+    /// Where its documents are kept, for as long as it runs.
+    pub store: StoreConfig,
 }
 
 struct Environment {
     house: Arc<House>,
     board: Arc<EnvironmentBoard>,
+    store: Keeping,
     reconciler: Reconciler<RealPorts>,
     wake: Arc<Notify>,
     job: Option<(String, Uuid)>,
@@ -70,18 +74,18 @@ struct Environment {
 }
 
 /// Starts an environment under its first policy.
-pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>) -> (Running, oneshot::Receiver<()>) {
+pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<Vec<String>>) -> (Running, oneshot::Receiver<()>) {
     let (commands, told) = mpsc::unbounded_channel();
+    let config = policy.store.clone();
     let (done, first) = oneshot::channel();
     let name = policy.environment.clone();
-    let store_refresh = policy.store.store_refresh();
-    let freshness = Arc::new(Freshness::new(store_refresh));
+    let freshness = Arc::new(Freshness::new(policy.store.fresh_for()));
     let standing = PolicyStanding { digest: policy.digest, taken_at: Reading::now().wall, faults: Vec::new() };
     let board = Arc::new(EnvironmentBoard::new(name.clone(), Arc::clone(&freshness), standing));
     house.board.put(Arc::clone(&board));
     let (ready, made) = mpsc::unbounded_channel();
     let ports = Arc::new(RealPorts {
-        store: MeasuredStore::new(house.store.environment(&name), Arc::clone(&house.metrics), name.clone()),
+        store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
         orders: Orders::new(Arc::clone(&house.forge), ready),
         files: Files::new(house.state_dir.clone()),
@@ -91,6 +95,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>)
     let environment = Environment {
         house: Arc::clone(house),
         board,
+        store,
         reconciler: Reconciler::new(ports, name, freshness),
         wake: Arc::new(Notify::new()),
         job: None,
@@ -103,7 +108,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>)
         let _ = commands.send(Command::Hold { faults, gone: false });
     }
     let task = tokio::spawn(environment.work(told, made));
-    (Running { commands, task }, first)
+    (Running { commands, task, store: config }, first)
 }
 
 impl Environment {
@@ -179,6 +184,7 @@ impl Environment {
         self.set_wake(&policy.reconcile).await;
         self.wanted = policy.keysets.keys().cloned().collect();
         self.board.ensure(policy.keysets.keys());
+        self.store.watch(policy.keysets.keys());
         let mut wanted = BTreeMap::new();
         for (name, keyset) in &policy.keysets {
             if let Some(cell) = self.board.keyset(name.as_str()) {

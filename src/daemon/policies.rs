@@ -11,9 +11,10 @@ use tokio::sync::Mutex;
 
 use super::House;
 use super::environment::{self, Command, Running};
+use super::keeping::Keeping;
 use crate::http::control::{Control, Told};
 use crate::name::EnvironmentName;
-use crate::policy::{Policy, StoreConfig, load_folder, parse};
+use crate::policy::{Policy, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
 use crate::status_report::{ReloadReport, ReloadedReport};
@@ -73,7 +74,7 @@ impl Policies {
                     for warning in warnings {
                         tracing::warn!("{warning}");
                     }
-                    usable(policy)
+                    self.usable(&running, policy).await
                 }
                 Err(faults) if faults.is_empty() && folder_faults.is_empty() => {
                     Err(vec![format!("{name}: the policy file is gone; hint: put it back, or remove its keysets")])
@@ -82,12 +83,12 @@ impl Policies {
                 Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
             };
             let faults = match verdict {
-                Ok(policy) => {
-                    done.push(self.take(&mut running, policy));
+                Ok((policy, store)) => {
+                    done.push(self.take(&mut running, policy, store));
                     Vec::new()
                 }
                 Err(faults) => {
-                    self.hold(&mut running, &name, &faults);
+                    self.hold(&mut running, &name, &faults).await;
                     faults
                 }
             };
@@ -102,21 +103,43 @@ impl Policies {
         (reports, done)
     }
 
-    fn take(&self, running: &mut BTreeMap<EnvironmentName, Running>, policy: Policy) -> tokio::sync::oneshot::Receiver<()> {
+    /// A policy together with its store, if this process can carry it out.
+    async fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
+        let file = policy.source.display();
+        match running.get(&policy.environment) {
+            Some(known) if known.store == policy.store => Ok((policy, None)),
+            Some(_) => {
+                Err(vec![format!("{file}: store: it is not the one in use; hint: a running keyrota keeps its stores, so restart it")])
+            }
+            None => match Keeping::of(&self.house, &policy.environment, &policy.store).await {
+                Ok(store) => Ok((policy, Some(store))),
+                Err(error) => Err(vec![format!("{file}: store: {error}")]),
+            },
+        }
+    }
+
+    fn take(
+        &self,
+        running: &mut BTreeMap<EnvironmentName, Running>,
+        policy: Policy,
+        store: Option<Keeping>,
+    ) -> tokio::sync::oneshot::Receiver<()> {
         self.keep(&policy);
         let name = policy.environment.clone();
-        if let Some(known) = running.get(&name) {
+        let Some(store) = store else {
             let (done, receiver) = tokio::sync::oneshot::channel();
-            let _ = known.commands.send(Command::Take { policy: Box::new(policy), done });
+            if let Some(known) = running.get(&name) {
+                let _ = known.commands.send(Command::Take { policy: Box::new(policy), done });
+            }
             return receiver;
-        }
-        let (started, first) = environment::start(&self.house, Box::new(policy), None);
+        };
+        let (started, first) = environment::start(&self.house, Box::new(policy), store, None);
         running.insert(name, started);
         first
     }
 
     /// The file is broken: the environment goes on under what it had, or starts under what was last good.
-    fn hold(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName, faults: &[String]) {
+    async fn hold(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName, faults: &[String]) {
         if let Some(known) = running.get(name) {
             let gone = !self.folder.join(format!("{name}.yaml")).exists();
             let _ = known.commands.send(Command::Hold { faults: faults.to_vec(), gone });
@@ -124,9 +147,13 @@ impl Policies {
         }
         let kept = self.kept().join(format!("{name}.yaml"));
         let last_good = std::fs::read_to_string(&kept).ok().and_then(|text| parse(&kept, &text).ok());
-        if let Some((policy, _)) = last_good {
-            let (started, _) = environment::start(&self.house, Box::new(policy), Some(faults.to_vec()));
-            running.insert(name.clone(), started);
+        let Some((policy, _)) = last_good else { return };
+        match Keeping::of(&self.house, name, &policy.store).await {
+            Ok(store) => {
+                let (started, _) = environment::start(&self.house, Box::new(policy), store, Some(faults.to_vec()));
+                running.insert(name.clone(), started);
+            }
+            Err(error) => tracing::error!(environment = %name, "{error}"),
         }
     }
 
@@ -183,15 +210,4 @@ fn known(kept: &Path, only: &[EnvironmentName]) -> Vec<EnvironmentName> {
     let entries = std::fs::read_dir(kept).into_iter().flatten().flatten();
     let names = entries.filter_map(|e| e.path().file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok()));
     names.filter(|name| only.is_empty() || only.contains(name)).collect()
-}
-
-/// A policy that this build can carry out.
-fn usable(policy: Policy) -> Result<Policy, Vec<String>> {
-    match policy.store {
-        StoreConfig::Embedded => Ok(policy),
-        StoreConfig::AwsSecretsManager(_) => {
-            let file = policy.source.display();
-            Err(vec![format!("{file}: store: this build has no adapter for aws-secrets-manager; hint: use kind: embedded")])
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keeping::Keeping;
 use super::orders::Orders;
 use crate::board::EnvironmentBoard;
 use crate::clock::Reading;
@@ -10,12 +11,11 @@ use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
 use crate::publish::Files;
 use crate::reconcile::{Ports, Status};
-use crate::store::embedded::EnvironmentStore;
 use crate::witness::book::WitnessBook;
 
 /// The ports of one environment.
 pub struct RealPorts {
-    pub store: MeasuredStore<EnvironmentStore>,
+    pub store: MeasuredStore<Keeping>,
     pub witness: WitnessBook,
     pub orders: Orders,
     pub files: Files,
@@ -23,7 +23,7 @@ pub struct RealPorts {
 }
 
 impl Ports for RealPorts {
-    type Store = MeasuredStore<EnvironmentStore>;
+    type Store = MeasuredStore<Keeping>;
     type Witness = WitnessBook;
     type Keys = Orders;
     type Targets = Files;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::leaf::{CronText, DateText, NameText, OctalText, SpanText, TimeZoneText};
 use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
-use super::{Mode, SignerAccess, Source, Stale, Start, VerifierShape};
+use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, VerifierShape};
 use crate::key::{Algorithm, KidFormat, SecretEncoding};
 use crate::time::Span;
 
@@ -58,6 +58,11 @@ pub(super) struct RawStore {
     pub replica_regions: Option<Vec<String>>,
     /// AWS: the profile in the AWS configuration files.
     pub profile: Option<String>,
+    /// AWS: how replicas notice each other's changes. Default: list.
+    pub sweep: Option<Sweep>,
+    /// AWS: how often. Default: 1m. Every wait counts twice that in.
+    #[schemars(with = "Option<SpanText>")]
+    pub sweep_every: Option<Span>,
 }
 
 /// The kinds of stores.

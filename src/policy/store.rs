@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Report;
 use super::raw::{RawStore, RawStoreKind};
@@ -37,18 +38,63 @@ pub struct AwsStore {
     pub replica_regions: Vec<String>,
     /// The profile in the AWS configuration files.
     pub profile: Option<String>,
+    /// How foreign changes are noticed.
+    pub sweep: Sweep,
+    /// How often.
+    pub sweep_every: Span,
 }
+
+/// How replicas on AWS notice each other's changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sweep {
+    /// By `ListSecrets`, a hundred keysets a call. The list may be five minutes behind, which the waits count in.
+    List,
+    /// By reading every keyset, twenty a call. Seconds behind at most, for five times the calls.
+    Read,
+}
+
+impl Sweep {
+    /// How far what a sweep shows may be behind what was written. Of lists the service says five minutes; of reads, which are
+    /// eventually consistent, it says nothing, and ten seconds are many times what is seen.
+    pub const fn lag(self) -> Span {
+        match self {
+            Self::List => Span::minutes(5),
+            Self::Read => Span::seconds(10),
+        }
+    }
+}
+
+/// How often is swept, unless the policy says otherwise, and within which bounds it may.
+const SWEEP_EVERY: Span = Span::minutes(1);
+const SWEEPS: std::ops::RangeInclusive<Span> = Span::seconds(1)..=Span::minutes(15);
+
+/// The tags that keyrota sets itself.
+const OWN_TAGS: [&str; 3] = ["managed-by", "environment", "keyset"];
 
 /// The longest name of a secret.
 const LONGEST_AWS_NAME: usize = 512;
 
 impl StoreConfig {
-    /// How far a ready replica may lag behind the store: an honest upper bound of timer, pass and the store's own lag.
-    /// Embedded: 5s. AWS: 6m, because `ListSecrets`, by which foreign changes are noticed, may lag five minutes.
-    pub const fn store_refresh(&self) -> Span {
+    /// How far a ready replica may lag behind the store: an honest upper bound of timer, pass and the store's own lag. Embedded: 5s.
+    /// AWS: 7m5s by default, because `ListSecrets`, by which foreign changes are noticed, may lag five minutes.
+    pub fn store_refresh(&self) -> Span {
+        self.fresh_for() + self.lag()
+    }
+
+    /// How old a replica's last confirmed look may be for it to be ready. Two sweeps, so that one may fail, and the time of a pass.
+    pub fn fresh_for(&self) -> Span {
         match self {
             Self::Embedded => Span::seconds(5),
-            Self::AwsSecretsManager(_) => Span::minutes(6),
+            Self::AwsSecretsManager(aws) => aws.sweep_every * 2 + Span::seconds(5),
+        }
+    }
+
+    /// How far a look at the store may itself be behind what was written.
+    pub const fn lag(&self) -> Span {
+        match self {
+            Self::Embedded => Span::ZERO,
+            Self::AwsSecretsManager(aws) => aws.sweep.lag(),
         }
     }
 
@@ -92,7 +138,13 @@ pub(super) fn resolve(raw: Option<RawStore>, node: Option<&Node>, environment: &
         tags: raw.tags.unwrap_or_default(),
         replica_regions: raw.replica_regions.unwrap_or_default(),
         profile: raw.profile,
+        sweep: raw.sweep.unwrap_or(Sweep::List),
+        sweep_every: raw.sweep_every.unwrap_or(SWEEP_EVERY),
     };
+    if !SWEEPS.contains(&aws.sweep_every) {
+        let what = format!("{} is not from {} to {}", aws.sweep_every, SWEEPS.start(), SWEEPS.end());
+        report.fault(&node.place_of("sweep_every"), what, format!("leave it out for {SWEEP_EVERY}"));
+    }
     let lawful = |b: u8| b.is_ascii_alphanumeric() || b"/_+=.@-".contains(&b);
     if !aws.prefix.bytes().all(lawful) {
         report.fault(&node.place_of("prefix"), format!("`{}` cannot begin a secret's name", aws.prefix), "use A-Z a-z 0-9 / _ + = . @ -");
@@ -117,8 +169,13 @@ pub(super) fn resolve(raw: Option<RawStore>, node: Option<&Node>, environment: &
 
 fn tags(aws: &AwsStore, node: &Node, report: &mut Report) {
     let at = node.place_of("tags");
-    if aws.tags.len() > 49 {
-        report.fault(&at, format!("has {} tags, AWS takes 50 and keyrota adds one", aws.tags.len()), "keep at most 49");
+    let most = 50 - OWN_TAGS.len();
+    if aws.tags.len() > most {
+        let what = format!("has {} tags, AWS takes 50 and keyrota adds {}", aws.tags.len(), OWN_TAGS.len());
+        report.fault(&at, what, format!("keep at most {most}"));
+    }
+    if let Some(own) = OWN_TAGS.iter().find(|own| aws.tags.contains_key(**own)) {
+        report.fault(&at, format!("`{own}` is set by keyrota itself"), "remove it");
     }
     for (key, value) in &aws.tags {
         let lengths = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;

@@ -250,16 +250,19 @@ impl<P: Ports> Context<'_, P> {
                 keyset.serve(self.ports, &id.keyset);
                 Then::GoOn
             }
-            Err(SwapError::Conflict) => {
-                events.push(Event::Overtaken { keyset: id.clone() });
-                self.reload(id, keyset, events).await
-            }
-            Err(SwapError::Indeterminate(what)) => {
-                keyset.trouble(id, Part::Store, SwapError::Indeterminate(what).to_string(), events);
+            Err(error @ (SwapError::Conflict | SwapError::Indeterminate(_))) => {
+                if error == SwapError::Conflict {
+                    events.push(Event::Overtaken { keyset: id.clone() });
+                } else {
+                    keyset.trouble(id, Part::Store, error.to_string(), events);
+                }
                 let then = self.reload(id, keyset, events).await;
                 let done = self.ports.clock();
-                if done.boot > decided.boot + LONGEST_DECISION && keyset.document().is_some_and(|held| held.generation == next.generation) {
-                    for entry in next.history.iter().filter(|entry| entry.generation == next.generation) {
+                // What is in force now may be this decision, or another replica's of the same moment, committed just now.
+                if let Some(held) = keyset.document().filter(|held| held.generation == next.generation).cloned()
+                    && done.boot > decided.boot + LONGEST_DECISION
+                {
+                    for entry in held.history.iter().filter(|entry| entry.generation == held.generation) {
                         note_late(keyset, &entry.change, done.wall);
                     }
                 }

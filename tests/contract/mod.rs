@@ -1,4 +1,5 @@
-//! The contract of [`keyrota::store::Store`], run against every adapter by `tests/store_contract.rs`.
+//! The contract of [`keyrota::store::Store`], run against every adapter: by `tests/store_contract.rs`, `tests/aws_store` and
+//! `tests/aws_http.rs`.
 //!
 //! An adapter brings a [`Fixture`]: a place to keep documents that can be opened more than once, and a hand behind its back.
 
@@ -15,6 +16,30 @@ use keyrota::secret::SecretText;
 use keyrota::store::{Changes, Mark, Revision, Store, StoreError, SwapError};
 use keyrota::time::Timestamp;
 use tokio::sync::Barrier;
+
+/// One test for every rule of the contract.
+#[allow(unused_macros, reason = "some test binaries use the documents only")]
+macro_rules! store_contract {
+    ($fixture:expr) => {
+        $crate::contract::store_contract!(@each $fixture;
+            an_empty_store_has_nothing, a_keyset_is_created_once, an_update_is_never_lost, of_nested_updates_one_wins,
+            a_race_has_one_winner, a_race_to_create_has_one_winner, two_openings_race_for_one_place,
+            a_generation_is_used_once, a_revision_is_used_once, another_environment_is_refused, unreadable_is_not_empty,
+            one_bad_keyset_does_not_hide_the_others, changes_tell_of_every_write_once, changes_tell_of_removals,
+            changes_tell_of_other_openings, a_foreign_mark_begins_anew, changes_miss_nothing_under_load, thousands_at_once);
+    };
+    // Some of the rules, where a place cannot bear all.
+    (@each $fixture:expr; $($rule:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $rule() {
+                $crate::contract::$rule(&$fixture).await;
+            }
+        )*
+    };
+}
+#[allow(unused_imports, reason = "some test binaries use the documents only")]
+pub(crate) use store_contract;
 
 /// The environment that every fixture is for.
 pub const ENVIRONMENT: &str = "contract";

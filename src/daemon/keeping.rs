@@ -1,0 +1,86 @@
+//! Which store an environment's documents are kept in: what its policy says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::House;
+use crate::document::Document;
+use crate::metrics::MeasuredCalls;
+use crate::name::{EnvironmentName, KeysetName};
+use crate::policy::StoreConfig;
+use crate::store::aws::AwsStore;
+use crate::store::aws::pace::MachineTime;
+use crate::store::aws::sdk::SdkCalls;
+use crate::store::embedded::{EnvironmentStore, OpenError};
+use crate::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
+use crate::time::Span;
+
+/// The store of one environment. Clones share it.
+#[derive(Clone)]
+pub enum Keeping {
+    /// A part of the file in the state directory.
+    Embedded(EnvironmentStore),
+    /// AWS Secrets Manager.
+    Aws(AwsStore<MeasuredCalls<SdkCalls>>),
+}
+
+impl Keeping {
+    /// The store that a policy names. Opens the embedded one if it is not open yet; calls no service.
+    ///
+    /// # Errors
+    /// If the embedded store cannot be opened.
+    pub async fn of(house: &House, environment: &EnvironmentName, config: &StoreConfig) -> Result<Self, OpenError> {
+        match config {
+            StoreConfig::Embedded => Ok(Self::Embedded(house.embedded().await?.environment(environment))),
+            StoreConfig::AwsSecretsManager(aws) => {
+                let calls = MeasuredCalls::new(SdkCalls::new(aws), Arc::clone(&house.metrics), environment.clone());
+                Ok(Self::Aws(AwsStore::new(environment, aws, calls, MachineTime, Arc::clone(&house.pace), house.instance)))
+            }
+        }
+    }
+
+    /// The policy wants these keysets.
+    pub fn watch<'k>(&self, keysets: impl Iterator<Item = &'k KeysetName>) {
+        if let Self::Aws(store) = self {
+            store.watch(keysets.cloned());
+        }
+    }
+}
+
+/// The futures of the SDK are large: they are kept apart from those of everything that waits for a store.
+impl Store for Keeping {
+    async fn load(&self, keyset: &KeysetName) -> Result<Option<Loaded>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.load(keyset).await,
+            Self::Aws(store) => Box::pin(store.load(keyset)).await,
+        }
+    }
+
+    async fn load_many(&self, keysets: &[KeysetName]) -> Result<BTreeMap<KeysetName, Result<Loaded, StoreError>>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.load_many(keysets).await,
+            Self::Aws(store) => Box::pin(store.load_many(keysets)).await,
+        }
+    }
+
+    async fn swap(&self, expected: Option<&Revision>, next: &Document) -> Result<Revision, SwapError> {
+        match self {
+            Self::Embedded(store) => store.swap(expected, next).await,
+            Self::Aws(store) => Box::pin(store.swap(expected, next)).await,
+        }
+    }
+
+    async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
+        match self {
+            Self::Embedded(store) => store.changes(mark).await,
+            Self::Aws(store) => Box::pin(store.changes(mark)).await,
+        }
+    }
+
+    fn poll_every(&self) -> Span {
+        match self {
+            Self::Embedded(store) => store.poll_every(),
+            Self::Aws(store) => store.poll_every(),
+        }
+    }
+}
