@@ -30,6 +30,10 @@ impl FakeTime {
         Span::millis(self.0.load(Ordering::SeqCst))
     }
 
+    pub fn set(&self, now: Span) {
+        self.0.store(now.as_millis(), Ordering::SeqCst);
+    }
+
     pub fn pass(&self, span: Span) {
         self.0.fetch_add(span.as_millis(), Ordering::SeqCst);
     }

@@ -19,6 +19,8 @@ pub struct Knobs {
     pub stale: u64,
     pub read_lag: Span,
     pub list_lag: Span,
+    /// Every list is exactly that far behind, which is worse than now and then.
+    pub list_steady: bool,
     /// Versions are unlimited, where a test makes more than a day's worth at once.
     pub endless: bool,
 }
@@ -79,6 +81,8 @@ pub struct Service {
     pub late: Vec<Write>,
     time: FakeTime,
     secrets: Vec<Secret>,
+    /// Where a secret stands, by name and by ARN.
+    index: BTreeMap<String, usize>,
     made: u64,
 }
 
@@ -137,6 +141,7 @@ impl Service {
             late: Vec::new(),
             time,
             secrets: Vec::new(),
+            index: BTreeMap::new(),
             made: 0,
         }
     }
@@ -155,8 +160,7 @@ impl Service {
     }
 
     fn find(&self, secret: &str) -> Result<usize, CallFault> {
-        let found = self.secrets.iter().position(|s| s.name == secret || s.arn == secret);
-        found.ok_or(CallFault::NotFound)
+        self.index.get(secret).copied().ok_or(CallFault::NotFound)
     }
 
     fn live(&self, secret: &str) -> Result<usize, CallFault> {
@@ -208,6 +212,7 @@ impl Service {
         Secret::make_current(&mut view, token);
         let versions = BTreeMap::from([(token.clone(), Version { text: Some(text.to_owned()), made })]);
         self.in_force.push((name.to_owned(), token.clone(), text.to_owned()));
+        self.index.extend([(name.to_owned(), self.secrets.len()), (arn.clone(), self.secrets.len())]);
         self.secrets.push(Secret { name: name.to_owned(), arn: arn.clone(), versions, views: VecDeque::from([(made, view)]) });
         Ok(arn)
     }
@@ -269,9 +274,14 @@ impl Service {
 
     /// What a read shows: the secret, and its state as of now or, from a copy that lags, as of a while ago.
     fn seen(&mut self, secret: &str, lag: Span) -> Result<(usize, View), CallFault> {
-        let index = self.find(secret)?;
         let stale = lag > Span::ZERO && self.chance.below(1000) < self.knobs.stale;
-        let as_of = if stale { self.now().saturating_sub(self.chance.span(lag)) } else { Span::hours(u64::from(u32::MAX)) };
+        let behind = if stale { self.chance.span(lag) } else { Span::ZERO };
+        self.seen_then(secret, behind)
+    }
+
+    fn seen_then(&self, secret: &str, behind: Span) -> Result<(usize, View), CallFault> {
+        let index = self.find(secret)?;
+        let as_of = self.now().saturating_sub(behind);
         let seen = self.secrets[index].views.iter().rev().find(|(began, _)| *began <= as_of);
         seen.map(|(_, view)| (index, view.clone())).ok_or(CallFault::NotFound)
     }
@@ -281,13 +291,15 @@ impl Service {
         if view.deleted_at.is_some() {
             return Err(CallFault::InvalidRequest);
         }
+        let current = Secret::holder(&view, CURRENT);
         let version = match which {
-            Which::Current => Secret::holder(&view, CURRENT).ok_or(CallFault::NotFound)?,
+            Which::Current => current.clone().ok_or(CallFault::NotFound)?,
             Which::Version(version) => version.clone(),
         };
         let secret = &self.secrets[index];
         let found = secret.versions.get(&version).ok_or(CallFault::NotFound)?;
-        Ok(Value { arn: secret.arn.clone(), version, text: found.text.clone().map(SecretText::new) })
+        let in_force = current.as_ref() == Some(&version);
+        Ok(Value { arn: secret.arn.clone(), version, in_force, text: found.text.clone().map(SecretText::new) })
     }
 
     pub fn describe(&mut self, secret: &str) -> Result<Described, CallFault> {
@@ -301,7 +313,9 @@ impl Service {
         let names: Vec<String> = self.secrets.iter().map(|s| s.name.clone()).filter(|name| name.starts_with(prefix)).collect();
         let mut secrets = Vec::new();
         for name in names.iter().skip(from).take(100) {
-            if let Ok((index, view)) = self.seen(name, self.knobs.list_lag) {
+            let lag = self.knobs.list_lag;
+            let seen = if self.knobs.list_steady { self.seen_then(name, lag) } else { self.seen(name, lag) };
+            if let Ok((index, view)) = seen {
                 let current = Secret::holder(&view, CURRENT);
                 secrets.push(Listed { name: name.clone(), arn: self.secrets[index].arn.clone(), current, tags: view.tags });
             }
@@ -341,6 +355,8 @@ impl Service {
     pub fn purge(&mut self, secret: &str) {
         let index = self.find(secret).unwrap();
         self.secrets.remove(index);
+        let each = self.secrets.iter().enumerate();
+        self.index = each.flat_map(|(n, s)| [(s.name.clone(), n), (s.arn.clone(), n)]).collect();
     }
 
     pub fn untag(&mut self, secret: &str, key: &str) {

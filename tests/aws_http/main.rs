@@ -16,7 +16,7 @@ mod moto {
         an_empty_store_has_nothing, a_keyset_is_created_once, an_update_is_never_lost, of_nested_updates_one_wins,
         a_race_has_one_winner, a_race_to_create_has_one_winner, two_openings_race_for_one_place,
         a_generation_is_used_once, a_revision_is_used_once, another_environment_is_refused, unreadable_is_not_empty,
-        one_bad_keyset_does_not_hide_the_others, changes_tell_of_every_write_once, changes_tell_of_removals,
+        one_bad_keyset_does_not_hide_the_others, what_is_loaded_is_what_is_in_force, changes_tell_of_every_write_once, changes_tell_of_removals,
         changes_tell_of_other_openings, a_foreign_mark_begins_anew, changes_miss_nothing_under_load);
 }
 
@@ -25,6 +25,6 @@ mod ministack {
     crate::contract::store_contract!(@each crate::fixture::Emulated::new("KEYROTA_MINISTACK");
         an_empty_store_has_nothing, a_keyset_is_created_once, an_update_is_never_lost, of_nested_updates_one_wins,
         a_generation_is_used_once, another_environment_is_refused, unreadable_is_not_empty,
-        one_bad_keyset_does_not_hide_the_others, changes_tell_of_every_write_once, changes_tell_of_removals,
+        one_bad_keyset_does_not_hide_the_others, what_is_loaded_is_what_is_in_force, changes_tell_of_every_write_once, changes_tell_of_removals,
         changes_tell_of_other_openings, a_foreign_mark_begins_anew);
 }

@@ -150,6 +150,7 @@ fn one(seed: u64) -> Result<[usize; 4], String> {
         stale: faults(&mut chance, 600),
         read_lag: chance.span(Span::seconds(5)),
         list_lag: Span::minutes(5),
+        list_steady: chance.one_in(4),
         endless: !chance.one_in(4),
     };
     let crashes = if chance.one_in(3) { 0 } else { 20 + chance.below(200) };

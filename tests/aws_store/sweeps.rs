@@ -116,7 +116,7 @@ async fn foreign_changes_are_seen_within_the_bound() {
         for seed in 0..150 {
             let account = Account::new(seed);
             let (read_lag, list_lag) = (Span::seconds(5), Span::minutes(4));
-            account.calls.service().knobs = Knobs { stale: 600, read_lag, list_lag, ..Knobs::default() };
+            account.calls.service().knobs = Knobs { stale: 600, read_lag, list_lag, list_steady: seed % 4 == 0, ..Knobs::default() };
             let every = Span::seconds(20);
             let (here, there) = (account.store_of(&config(sweep, every)), account.store());
             here.watch([name("a")]);

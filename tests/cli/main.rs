@@ -51,7 +51,7 @@ fn the_shipped_policies_are_in_order() {
     let json = shipped(&["check", "--policies", "policies", "--output", "json"]);
     let verdict: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(verdict["sound"], true);
-    assert_eq!(verdict["keysets"].as_array().unwrap().len(), 11);
+    assert_eq!(verdict["keysets"].as_array().unwrap().len(), 20);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn the_shipped_policies_can_be_planned_and_every_rotation_overlaps() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let keysets = plan["keysets"].as_array().unwrap();
-    assert_eq!(keysets.len(), 11);
+    assert_eq!(keysets.len(), 20);
     let sessions = keysets.iter().find(|k| k["keyset"] == "user-sessions" && k["environment"] == "development").unwrap();
     let steps: Vec<(&str, &str)> =
         sessions["calendar"].as_array().unwrap().iter().map(|s| (s["step"].as_str().unwrap(), s["kid"].as_str().unwrap_or(""))).collect();

@@ -25,7 +25,7 @@ macro_rules! store_contract {
             an_empty_store_has_nothing, a_keyset_is_created_once, an_update_is_never_lost, of_nested_updates_one_wins,
             a_race_has_one_winner, a_race_to_create_has_one_winner, two_openings_race_for_one_place,
             a_generation_is_used_once, a_revision_is_used_once, another_environment_is_refused, unreadable_is_not_empty,
-            one_bad_keyset_does_not_hide_the_others, changes_tell_of_every_write_once, changes_tell_of_removals,
+            one_bad_keyset_does_not_hide_the_others, what_is_loaded_is_what_is_in_force, changes_tell_of_every_write_once, changes_tell_of_removals,
             changes_tell_of_other_openings, a_foreign_mark_begins_anew, changes_miss_nothing_under_load, thousands_at_once);
     };
     // Some of the rules, where a place cannot bear all.
@@ -259,6 +259,21 @@ pub async fn one_bad_keyset_does_not_hide_the_others(fixture: &impl Fixture) {
         match result {
             Ok(loaded) => assert!(loaded.document == stored[&keyset] && keyset != name("k7")),
             Err(error) => assert!(keyset == name("k7") && matches!(error, StoreError::Invalid(_)), "{keyset}: {error}"),
+        }
+    }
+}
+
+pub async fn what_is_loaded_is_what_is_in_force(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let (mut document, mut revision) = create(&store, "a").await;
+    for step in 0..3 {
+        document = next(&document, &step.to_string());
+        revision = store.swap(Some(&revision), &document).await.unwrap();
+        // To somebody who has just come, too.
+        for store in [store.clone(), fixture.open()] {
+            let many = store.load_many(&[name("a")]).await.unwrap().remove(&name("a")).unwrap().unwrap();
+            assert!(many.document == document && many.revision == revision, "{step}");
+            assert!(loaded(&store, "a").await == Some((document.clone(), revision.clone())), "{step}");
         }
     }
 }

@@ -132,7 +132,9 @@ impl Daemon {
             if !confirmed && lock(shared).hosts[self.host].store_away {
                 process.poll_at = None; // it would try in vain until the store is back
             } else if behind {
-                process.poll_at = Some(now + Span::seconds(1));
+                // Lists lag for minutes: asking every second would make the world's days long.
+                let again = if lock(shared).account.is_some() { Span::seconds(20) } else { Span::seconds(1) };
+                process.poll_at = Some(now + again);
             } else if !process.freshness.is_fresh(lock(shared).reading(self.host)) {
                 process.poll_at = Some(now + Span::seconds(2));
             }

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so by panicking")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests")]
 
+mod aws;
+#[path = "../aws_fake/mod.rs"]
+mod aws_fake;
 mod chance;
 mod daemon;
 mod exposure;

@@ -24,6 +24,7 @@ use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapErr
 use keyrota::time::{Span, Timestamp};
 use keyrota::witness::{Sighting, Witness, WitnessError};
 
+use crate::aws::{Account, SimAws};
 use crate::chance::Chance;
 use crate::mutants::Mutant;
 
@@ -81,6 +82,8 @@ pub struct Outside {
     pub log: Vec<String>,
     /// A change-over has just been sent to the store.
     pub in_swap: bool,
+    /// Documents are kept there, and `versions` follows what comes into force there.
+    pub account: Option<Account>,
 }
 
 pub type Shared = Arc<Mutex<Outside>>;
@@ -140,7 +143,7 @@ impl Outside {
 }
 
 /// Gives way once.
-struct GiveWay(bool);
+pub struct GiveWay(pub bool);
 
 impl Future for GiveWay {
     type Output = ();
@@ -165,7 +168,14 @@ pub struct SimPorts {
     targets: SimTargets,
 }
 
-pub struct SimStore(Shared, usize);
+pub struct PlainStore(Shared, usize);
+
+/// Where a world keeps its documents.
+pub enum SimStore {
+    Plain(PlainStore),
+    Aws(SimAws),
+}
+
 pub struct SimWitness(Shared, usize);
 pub struct SimKeys(Shared);
 pub struct SimTargets(Shared, usize);
@@ -176,7 +186,7 @@ impl SimPorts {
             host,
             served: Mutex::default(),
             status: Mutex::default(),
-            store: SimStore(shared.clone(), host),
+            store: SimStore::of(shared, host),
             witness: SimWitness(shared.clone(), host),
             keys: SimKeys(shared.clone()),
             targets: SimTargets(shared.clone(), host),
@@ -218,7 +228,51 @@ impl Ports for SimPorts {
     }
 }
 
+impl SimStore {
+    fn of(shared: &Shared, host: usize) -> Self {
+        let calls = lock(shared).account.as_ref().map(|account| account.calls.clone());
+        match calls {
+            Some(calls) => Self::Aws(crate::aws::open(shared, host, &calls)),
+            None => Self::Plain(PlainStore(shared.clone(), host)),
+        }
+    }
+}
+
 impl Store for SimStore {
+    async fn load(&self, keyset: &KeysetName) -> Result<Option<Loaded>, StoreError> {
+        match self {
+            Self::Plain(store) => store.load(keyset).await,
+            Self::Aws(store) => store.load(keyset).await,
+        }
+    }
+
+    async fn load_many(&self, keysets: &[KeysetName]) -> Result<BTreeMap<KeysetName, Result<Loaded, StoreError>>, StoreError> {
+        match self {
+            Self::Plain(store) => store.load_many(keysets).await,
+            Self::Aws(store) => store.load_many(keysets).await,
+        }
+    }
+
+    async fn swap(&self, expected: Option<&Revision>, next: &Document) -> Result<Revision, SwapError> {
+        match self {
+            Self::Plain(store) => store.swap(expected, next).await,
+            Self::Aws(store) => store.swap(expected, next).await,
+        }
+    }
+
+    async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
+        match self {
+            Self::Plain(store) => store.changes(mark).await,
+            Self::Aws(store) => store.changes(mark).await,
+        }
+    }
+
+    fn poll_every(&self) -> Span {
+        Span::seconds(1)
+    }
+}
+
+impl Store for PlainStore {
     async fn load(&self, _: &KeysetName) -> Result<Option<Loaded>, StoreError> {
         GiveWay(false).await;
         let mut outside = lock(&self.0);

@@ -166,6 +166,7 @@ impl World {
             emergencies: Vec::new(),
             log: Vec::new(),
             in_swap: false,
+            account: None,
         };
         let shared = Arc::new(Mutex::new(outside));
         let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), inception: None };
@@ -532,7 +533,7 @@ impl World {
             self.exposure.revoke(kid);
         }
         let before = outside.revisions;
-        outside.write(next);
+        outside.operator_writes(next);
         drop(outside);
         self.spread_news(before, None);
     }

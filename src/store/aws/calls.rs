@@ -85,6 +85,8 @@ pub struct Value {
     pub arn: String,
     /// The version.
     pub version: VersionId,
+    /// Whether the same answer says that it bears [`CURRENT`].
+    pub in_force: bool,
     /// Its content; `None` if it is bytes and no text.
     pub text: Option<SecretText>,
 }

@@ -109,7 +109,7 @@ impl Calls for SdkCalls {
             Which::Version(version) => call.version_id(&version.0),
         };
         let found = call.send().await.map_err(|e| call_error(&e, "GetSecretValue", secret))?;
-        let value = value(found.arn, found.version_id, found.secret_string);
+        let value = value(found.arn, found.version_id, found.version_stages, found.secret_string);
         value.ok_or_else(|| lacking("GetSecretValue", secret, "ARN or VersionId"))
     }
 
@@ -124,7 +124,7 @@ impl Calls for SdkCalls {
             let answer = call.send().await.map_err(|e| call_error(&e, ACTION, &all()))?;
             for entry in answer.secret_values.unwrap_or_default() {
                 let Some(name) = entry.name else { continue };
-                let value = value(entry.arn, entry.version_id, entry.secret_string);
+                let value = value(entry.arn, entry.version_id, entry.version_stages, entry.secret_string);
                 let value = value.ok_or_else(|| lacking(ACTION, &name, "ARN or VersionId"));
                 found.insert(name, value);
             }
@@ -155,8 +155,9 @@ impl Calls for SdkCalls {
     }
 }
 
-fn value(arn: Option<String>, version: Option<String>, text: Option<String>) -> Option<Value> {
-    Some(Value { arn: arn?, version: VersionId(version?), text: text.map(SecretText::new) })
+fn value(arn: Option<String>, version: Option<String>, labels: Option<Vec<String>>, text: Option<String>) -> Option<Value> {
+    let in_force = labels.unwrap_or_default().iter().any(|label| label == CURRENT);
+    Some(Value { arn: arn?, version: VersionId(version?), in_force, text: text.map(SecretText::new) })
 }
 
 fn tags(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {

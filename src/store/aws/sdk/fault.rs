@@ -26,7 +26,12 @@ where
         SdkError::DispatchFailure(_) if chain(error).any(no_connection) => CallFault::Unreachable,
         _ => CallFault::Unknown,
     };
-    sentence(fault, &format!("{}", DisplayErrorContext(error)), None, action, resource)
+    let what = match fault {
+        // The SDK tells of every place where it looked, over many lines.
+        CallFault::Credentials => "no credentials that can be used".to_owned(),
+        _ => DisplayErrorContext(error).to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    sentence(fault, &what, None, action, resource)
 }
 
 /// The error that a call gives for one of many secrets, or that the service gave a code for.
