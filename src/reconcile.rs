@@ -40,8 +40,9 @@ use keyset::Keyset;
 /// The most steps one keyset takes in one pass.
 pub const MOST_STEPS: usize = 12;
 
-/// How many keysets are under way at once: enough to fill a group commit.
-pub const AT_ONCE: usize = 512;
+/// A pass that has lasted longer than this (boot time) begins no further keyset: the store is to be looked at again first. What is
+/// left is due in the next pass, at once.
+pub const LONGEST_PASS: Span = Span::seconds(20);
 
 /// A decision older than this, by the boot clock, is not carried out but made anew; and a swap that took longer than this has its
 /// times counted from when it was seen to be done.
@@ -119,6 +120,8 @@ pub struct Reconciler<P: Ports> {
     deadlines: BinaryHeap<Reverse<(Timestamp, KeysetName)>>,
     /// Keysets to look at in the next pass.
     due: BTreeSet<KeysetName>,
+    /// Those that the last pass did not come to: they come first in the next one.
+    left_over: Vec<KeysetName>,
     mark: Mark,
     watch: ClockWatch,
     clock_trouble: bool,
@@ -143,6 +146,7 @@ impl<P: Ports> Reconciler<P> {
             watched: BTreeSet::new(),
             deadlines: BinaryHeap::new(),
             due: BTreeSet::new(),
+            left_over: Vec::new(),
             mark: Mark::default(),
             watch,
             clock_trouble: false,
@@ -174,7 +178,7 @@ impl<P: Ports> Reconciler<P> {
 
     /// When something is due next, as far as is known. While the store does not answer nothing is: the next look at it tells.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        match (self.store_trouble, self.due.is_empty()) {
+        match (self.store_trouble, self.due.is_empty() && self.left_over.is_empty()) {
             (true, _) => None,
             (false, false) => Some(Timestamp::EPOCH),
             (false, true) => self.deadlines.peek().map(|Reverse((at, _))| *at),
@@ -334,9 +338,12 @@ impl<P: Ports> Reconciler<P> {
 
     /// Every keyset that is due takes its steps, many at once.
     async fn work(&mut self, fault: Option<Fault>, events: &mut Vec<Event>) {
-        let due = std::mem::take(&mut self.due);
+        let mut due = std::mem::take(&mut self.left_over);
+        let due_first: BTreeSet<_> = due.iter().cloned().collect();
+        due.extend(std::mem::take(&mut self.due).into_iter().filter(|name| !due_first.contains(name)));
+        let mut due = due.into_iter();
+        let (began, at_once) = (self.ports.clock().boot, self.ports.store().at_once());
         let serving_since = self.serving_since.unwrap_or_else(|| self.ports.clock().wall);
-        let mut queue = due.into_iter().filter_map(|name| self.keysets.remove(&name).map(|keyset| (name, keyset)));
         let context = advance::Context {
             ports: &*self.ports,
             environment: &self.environment,
@@ -347,15 +354,17 @@ impl<P: Ports> Reconciler<P> {
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
         let mut done = Vec::new();
         loop {
-            while under_way.len() < AT_ONCE {
-                let Some((name, keyset)) = queue.next() else { break };
-                under_way.push(context.advance(name, keyset));
+            while under_way.len() < at_once && self.ports.clock().boot <= began + LONGEST_PASS {
+                let Some(name) = due.next() else { break };
+                if let Some(keyset) = self.keysets.remove(&name) {
+                    under_way.push(context.advance(name, keyset));
+                }
             }
             let Some(advanced) = under_way.next().await else { break };
             done.push(advanced);
         }
         drop(under_way);
-        drop(queue);
+        self.left_over = due.collect();
         for advance::Advanced { name, keyset, mut happened } in done {
             events.append(&mut happened);
             self.put_back(name, keyset);

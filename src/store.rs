@@ -97,6 +97,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// How often [`Store::changes`] is to be asked.
     fn poll_every(&self) -> Span;
+
+    /// How many keysets may be under way at once. A store whose writes have a rate must not be given more than it writes within a few
+    /// seconds, or else decisions grow old in its queue.
+    fn at_once(&self) -> usize {
+        512
+    }
 }
 
 /// A document of another environment has no place in a store.

@@ -248,7 +248,7 @@ pub async fn grown(keys: usize) -> (Document, Timestamp) {
     let start = "2026-01-01T00:00:00Z".parse().unwrap();
     let world = World::new(MemoryStore::new(environment()), Memory::default(), start);
     let mut reconciler = world.reconciler(1);
-    let grown = |document: &Document| document.tombstones.len() >= 8 && document.history.len() >= 32 && document.live().count() == keys;
+    let grown = |document: &Document| document.tombstones.len() >= 8 && document.history.len() >= keyrota::document::history::HISTORY_LENGTH && document.live().count() == keys;
     world.live(&mut reconciler, |_| world.first().is_some_and(|document| grown(&document))).await;
     let document = world.first().unwrap();
     ((*document).clone(), world.clock().wall)

@@ -83,4 +83,11 @@ impl Store for Keeping {
             Self::Aws(store) => store.poll_every(),
         }
     }
+
+    fn at_once(&self) -> usize {
+        match self {
+            Self::Embedded(store) => store.at_once(),
+            Self::Aws(store) => store.at_once(),
+        }
+    }
 }

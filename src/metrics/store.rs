@@ -73,6 +73,10 @@ impl<S: Store> Store for MeasuredStore<S> {
     fn poll_every(&self) -> Span {
         self.inner.poll_every()
     }
+
+    fn at_once(&self) -> usize {
+        self.inner.at_once()
+    }
 }
 
 const fn read_ended(error: &StoreError) -> &'static str {

@@ -42,6 +42,9 @@ pub const MANAGED_BY: (&str, &str) = ("managed-by", "keyrota");
 /// How long a secret that cannot be used is left alone before it is looked at again.
 const TROUBLE_REST: Span = Span::seconds(30);
 
+/// How many keysets are under way at once: some three writes each, at twenty a second, are done within ten seconds.
+const AT_ONCE: usize = 64;
+
 /// One environment's secrets. Clones share what is known of them.
 #[derive(Debug)]
 pub struct AwsStore<C, T = MachineTime>(Arc<Inner<C, T>>);
@@ -176,6 +179,10 @@ impl<C: Calls, T: Time> Store for AwsStore<C, T> {
 
     fn poll_every(&self) -> Span {
         self.0.sweep_every
+    }
+
+    fn at_once(&self) -> usize {
+        AT_ONCE
     }
 }
 

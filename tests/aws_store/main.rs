@@ -5,6 +5,7 @@
 mod aws_fake;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod crowd;
 mod faults;
 mod fixture;
 mod races;
