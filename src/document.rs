@@ -264,6 +264,16 @@ impl Document {
         }
     }
 
+    /// Gives back memory that its lists took in advance: a daemon holds tens of thousands of documents for days.
+    fn let_go_of_spare_room(&mut self) {
+        self.incoming.shrink_to_fit();
+        self.retiring.shrink_to_fit();
+        self.tombstones.shrink_to_fit();
+        self.started_specs.shrink_to_fit();
+        self.lineage.shrink_to_fit();
+        self.history.shrink_to_fit();
+    }
+
     /// Whether it was ever stored.
     pub const fn is_stored(&self) -> bool {
         self.generation.0 > 0

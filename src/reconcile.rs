@@ -11,8 +11,7 @@ mod advance;
 mod keyset;
 mod places;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -115,8 +114,8 @@ pub struct Reconciler<P: Ports> {
     keysets: BTreeMap<KeysetName, Keyset>,
     /// Keysets that must be looked at in every pass: they have files that somebody may alter.
     watched: BTreeSet<KeysetName>,
-    /// When which keyset is to be looked at. An entry that is no longer true is passed over.
-    deadlines: BinaryHeap<Reverse<(Timestamp, KeysetName)>>,
+    /// When which keyset is to be looked at: one entry for each that waits for a moment.
+    deadlines: BTreeSet<(Timestamp, KeysetName)>,
     /// Keysets to look at in the next pass.
     due: BTreeSet<KeysetName>,
     mark: Mark,
@@ -141,7 +140,7 @@ impl<P: Ports> Reconciler<P> {
             wanted: BTreeMap::new(),
             keysets: BTreeMap::new(),
             watched: BTreeSet::new(),
-            deadlines: BinaryHeap::new(),
+            deadlines: BTreeSet::new(),
             due: BTreeSet::new(),
             mark: Mark::default(),
             watch,
@@ -177,7 +176,7 @@ impl<P: Ports> Reconciler<P> {
         match (self.store_trouble, self.due.is_empty()) {
             (true, _) => None,
             (false, false) => Some(Timestamp::EPOCH),
-            (false, true) => self.deadlines.peek().map(|Reverse((at, _))| *at),
+            (false, true) => self.deadlines.first().map(|(at, _)| *at),
         }
     }
 
@@ -318,15 +317,13 @@ impl<P: Ports> Reconciler<P> {
     }
 
     fn collect_due(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, _))) = self.deadlines.peek() {
-            if *at > now {
-                break;
+        while self.deadlines.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, name)) = self.deadlines.pop_first()
+        {
+            if let Some(keyset) = self.keysets.get_mut(&name) {
+                keyset.queued = None;
             }
-            if let Some(Reverse((at, name))) = self.deadlines.pop()
-                && self.keysets.get(&name).is_some_and(|k| k.deadline == Some(at))
-            {
-                self.due.insert(name);
-            }
+            self.due.insert(name);
         }
         self.due.extend(self.watched.iter().cloned());
     }
@@ -369,10 +366,15 @@ impl<P: Ports> Reconciler<P> {
             keyset.again = false;
             self.due.insert(name.clone());
         }
-        if let Some(at) = keyset.deadline {
-            self.deadlines.push(Reverse((at, name.clone())));
+        let forgotten = keyset.is_forgotten();
+        let deadline = keyset.deadline.filter(|_| !forgotten);
+        if keyset.queued != deadline {
+            if let Some(at) = std::mem::replace(&mut keyset.queued, deadline) {
+                self.deadlines.remove(&(at, name.clone()));
+            }
+            self.deadlines.extend(deadline.map(|at| (at, name.clone())));
         }
-        if keyset.is_forgotten() {
+        if forgotten {
             self.watched.remove(&name);
             self.ports.report(&name, None);
             return;

@@ -123,6 +123,7 @@ impl Draft {
         }));
         let excess = document.history.len().saturating_sub(HISTORY_LENGTH);
         document.history.drain(..excess);
+        document.let_go_of_spare_room();
         document
     }
 

@@ -14,7 +14,7 @@ use keyrota::lifecycle::{Decision, next, overdue};
 use keyrota::observed::Observed;
 use keyrota::policy::{Mode, Source, Stale, Start, VerifierShape};
 use keyrota::reconcile::Status;
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::secret::SecretText;
 use keyrota::time::{Span, Timestamp};
 use keyrota::waits::Waits;
@@ -58,7 +58,7 @@ pub fn rules(algorithm: Algorithm) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: false,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 
