@@ -213,7 +213,7 @@ impl Document {
         let mut document = stored.into_document().map_err(StoredError::Contradiction)?;
         document.check().map_err(StoredError::Contradiction)?;
         for jwk in document.live().filter_map(|live| live.key.public_jwk()) {
-            let refused = |error| StoredError::Contradiction(format!("the public half of {} is not accepted: {error}", jwk.kid));
+            let refused = |_| StoredError::Contradiction(format!("the public half of {} is malformed or weak", jwk.kid));
             jwk.numbers.check().map_err(refused)?;
         }
         document.let_go_of_spare_room();
