@@ -14,7 +14,7 @@ pub mod overdue;
 mod retiring;
 pub mod step;
 
-pub use step::{Reason, Step, StepKind, apply, foretell};
+pub use step::{Reason, Step, StepKind, apply};
 
 use crate::document::{Document, Incoming, MOST_LIVE_KEYS, Trigger};
 use crate::name::Kid;

@@ -26,7 +26,7 @@ fn text(metrics: &Metrics, board: &Board) -> String {
 
 fn moved(keyset: &KeysetId, from: StateName, to: StateName, trigger: Trigger) -> Event {
     let change = Change::KeyMoved { kid: "k".parse().unwrap(), from: Some(from), to };
-    let entry = HistoryEntry { generation: Generation(2), at: noon().wall, trigger, reason: String::new(), by: None, change };
+    let entry = HistoryEntry { generation: Generation(2), at: noon().wall, trigger, reason: "".into(), by: None, change };
     Event::Changed { keyset: keyset.clone(), entry }
 }
 

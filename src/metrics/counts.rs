@@ -131,7 +131,7 @@ mod tests {
                 generation: Generation(2),
                 at,
                 trigger: Trigger::Schedule,
-                reason: String::new(),
+                reason: "".into(),
                 by: None,
                 change: Change::KeyMoved { kid: "k".parse().unwrap(), from, to: StateName::Published },
             },

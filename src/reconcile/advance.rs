@@ -214,7 +214,7 @@ impl<P: Ports> Context<'_, P> {
         if self.ports.clock().boot > began.boot + LONGEST_DECISION {
             return Then::GoOn;
         }
-        let next = match apply(document, &step, &reason, rules, decided.wall, key) {
+        let next = match apply(document, keyset.held.as_ref().map(Held::digest), (&step, &reason), rules, decided.wall, key) {
             Ok(next) => next,
             Err(illegal) => {
                 keyset.trouble(id, Part::Store, format!("a step was decided that the document does not allow: {illegal}"), events);

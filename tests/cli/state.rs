@@ -51,7 +51,7 @@ pub fn grown(id: &KeysetId, rules: &Rules, from: Timestamp, until: Timestamp) ->
         match next(&document, rules, &observed) {
             Decision::Do(step, reason) => {
                 let made = matches!(step, Step::Generate { .. }).then(|| key(id, &rules.spec, number, observed.now));
-                document = apply(&document, &step, &reason, rules, observed.now, made).unwrap();
+                document = apply(&document, Some(document.digest()), (&step, &reason), rules, observed.now, made).unwrap();
             }
             Decision::Wait(wait) => match wait.until.filter(|at| *at <= until) {
                 Some(at) => observed.now = at,

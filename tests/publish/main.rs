@@ -108,7 +108,7 @@ fn a_revoked_key_vanishes_from_its_places() {
     assert_eq!(PublicNumbers::from_spki_pem(&read).unwrap().thumbprint().to_string(), KID_ONE);
 
     let cause = Cause { now: at(), trigger: Trigger::Operator, reason: "leaked".to_owned(), by: None };
-    let mut draft = Draft::of(&pairs(), cause, Promise::default());
+    let mut draft = Draft::of(&pairs(), None, cause, Promise::default());
     draft.revoke(&KID_ONE.parse().unwrap(), "leaked").unwrap();
     let revoked = draft.finish();
     let gone = bring(&pem, &revoked, content(&brought)).unwrap();
