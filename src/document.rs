@@ -12,6 +12,7 @@ pub mod facts;
 pub mod history;
 pub mod intents;
 pub mod stored;
+mod thrift;
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ use crate::name::{Generation, KeysetId, Kid};
 use crate::time::Timestamp;
 
 /// How many digests of earlier generations a document carries, so that a witness can see that it continues what it saw.
-pub const LINEAGE_LENGTH: usize = 32;
+pub const LINEAGE_LENGTH: usize = 16;
 
 /// The most live keys a keyset may ever hold. Policies that would need more are refused.
 pub const MOST_LIVE_KEYS: usize = 16;
@@ -262,16 +263,6 @@ impl Document {
             lineage: Vec::new(),
             history: Vec::new(),
         }
-    }
-
-    /// Gives back memory that its lists took in advance: a daemon holds tens of thousands of documents for days.
-    fn let_go_of_spare_room(&mut self) {
-        self.incoming.shrink_to_fit();
-        self.retiring.shrink_to_fit();
-        self.tombstones.shrink_to_fit();
-        self.started_specs.shrink_to_fit();
-        self.lineage.shrink_to_fit();
-        self.history.shrink_to_fit();
     }
 
     /// Whether it was ever stored.

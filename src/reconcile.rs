@@ -330,29 +330,20 @@ impl<P: Ports> Reconciler<P> {
 
     /// Every keyset that is due takes its steps, many at once.
     async fn work(&mut self, fault: Option<Fault>, events: &mut Vec<Event>) {
-        let due = std::mem::take(&mut self.due);
         let serving_since = self.serving_since.unwrap_or_else(|| self.ports.clock().wall);
-        let mut queue = due.into_iter().filter_map(|name| self.keysets.remove(&name).map(|keyset| (name, keyset)));
-        let context = advance::Context {
-            ports: &*self.ports,
-            environment: &self.environment,
-            fault,
-            serving_since,
-            policy_broken: self.policy_broken,
-        };
+        let (ports, environment) = (Arc::clone(&self.ports), self.environment.clone());
+        let context =
+            advance::Context { ports: &*ports, environment: &environment, fault, serving_since, policy_broken: self.policy_broken };
+        let mut due = std::mem::take(&mut self.due).into_iter();
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
-        let mut done = Vec::new();
         loop {
             while under_way.len() < AT_ONCE {
-                let Some((name, keyset)) = queue.next() else { break };
-                under_way.push(context.advance(name, keyset));
+                let Some(name) = due.next() else { break };
+                if let Some(keyset) = self.keysets.remove(&name) {
+                    under_way.push(context.advance(name, keyset));
+                }
             }
-            let Some(advanced) = under_way.next().await else { break };
-            done.push(advanced);
-        }
-        drop(under_way);
-        drop(queue);
-        for advance::Advanced { name, keyset, mut happened } in done {
+            let Some(advance::Advanced { name, keyset, mut happened }) = under_way.next().await else { break };
             events.append(&mut happened);
             self.put_back(name, keyset);
         }

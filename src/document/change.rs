@@ -108,7 +108,8 @@ impl Draft {
         }
         document.generation = document.generation.next();
         document.updated_at = document.updated_at.max(cause.now);
-        let reason: Arc<str> = cause.reason.into();
+        let said = document.history.iter().rev().find(|entry| *entry.reason == *cause.reason);
+        let reason = said.map_or_else(|| cause.reason.into(), |entry| Arc::clone(&entry.reason));
         let (generation, at, trigger) = (document.generation, cause.now, cause.trigger);
         document.history.extend(changes.into_iter().map(|change| HistoryEntry {
             generation,

@@ -217,6 +217,7 @@ impl Document {
             jwk.numbers.check().map_err(refused)?;
         }
         document.let_go_of_spare_room();
+        document.share_texts();
         if flat_kid.as_ref() != document.active.as_ref().map(|a| &a.key.kid) {
             return Err(StoredError::Contradiction("its `kid` is not that of the active key".into()));
         }

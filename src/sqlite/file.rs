@@ -155,3 +155,12 @@ mod tests {
         assert!(private_directory(dir.path()).unwrap_err().to_string().contains("mode 0770"));
     }
 }
+
+/// Of those who make things in this directory at once, whether threads or processes, one goes on and the others wait here, for as
+/// long as the answer is held.
+pub fn alone_in(directory: &Path) -> Result<File, FileError> {
+    let opened = File::open(directory).map_err(system("open", directory))?;
+    let locked = rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive);
+    locked.map_err(|errno| system("lock", directory)(errno.into()))?;
+    Ok(opened)
+}

@@ -129,7 +129,7 @@ impl MasterKeySource {
             }
             Self::Default => {
                 let path = state_dir.join(FILE_NAME);
-                let _alone = alone_in(state_dir)?;
+                let _alone = file::alone_in(state_dir)?;
                 let draft = path.with_extension("key.draft");
                 remove(&draft)?; // of a process that was killed while it made one
                 if let Some(key) = read(&path, Privacy::ByMode)? {
@@ -261,14 +261,6 @@ fn from_base64(text: &[u8]) -> Option<Zeroizing<[u8; LENGTH]>> {
         (bytes.len() == LENGTH).then(|| key.copy_from_slice(&bytes))?;
         Some(key)
     })
-}
-
-/// Of two processes that start at once, the second waits here until the first has its key.
-fn alone_in(directory: &Path) -> Result<File, MasterKeyError> {
-    let opened = File::open(directory).map_err(file::system("open", directory))?;
-    let locked = rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive);
-    locked.map_err(|errno| file::system("lock", directory)(errno.into()))?;
-    Ok(opened)
 }
 
 fn remove(path: &Path) -> Result<(), MasterKeyError> {
