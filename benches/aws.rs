@@ -84,7 +84,12 @@ async fn changes(store: &Fake) {
                 reason: "a bench".into(),
                 by: None,
             };
-            let mut draft = keyrota::document::change::Draft::of(&found.document, cause, keyrota::document::change::Promise::default());
+            let mut draft = keyrota::document::change::Draft::of(
+                &found.document,
+                Some(found.document.digest()),
+                cause,
+                keyrota::document::change::Promise::default(),
+            );
             draft.forget(0);
             (found.revision, draft.finish())
         })

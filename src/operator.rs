@@ -60,7 +60,8 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent) ->
     let waits = Waits::at(document, rules, now);
     let trigger = if matches!(verb, Verb::Revoke { .. }) { Trigger::Emergency } else { Trigger::Operator };
     let cause = Cause { now, trigger, reason: intent.reason.clone(), by: Some(intent.by.clone()) };
-    let mut draft = Draft::of(document, cause, Promise { propagation: waits.propagation, retention: waits.retention });
+    let mut draft =
+        Draft::of(document, Some(document.digest()), cause, Promise { propagation: waits.propagation, retention: waits.retention });
     match verb {
         Verb::Rotate => draft.request_rotation(Some(intent)),
         Verb::Revoke { kid } => {

@@ -14,7 +14,7 @@ use keyrota::name::{EnvironmentName, KeysetId, KeysetName};
 use keyrota::policy::{FileTarget, Mode, Source, Start, StoreConfig, Sweep, VerifierShape};
 use keyrota::publish::{Brought, PublishError, Targets};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Reconciler, Status, Wanted};
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::store::aws::AwsStore;
 use keyrota::store::aws::pace::{Pace, Time, WRITES_A_SECOND};
 use keyrota::store::seal::RandomId;
@@ -131,7 +131,7 @@ fn rules(store_refresh: Span) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: true,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 

@@ -64,7 +64,7 @@ async fn secrets_bear_tags_and_the_document() {
 /// The same step at the same time, each with a key of its own, as replicas decide it.
 fn step(document: &Document, kid: &str, at: i64) -> Document {
     let cause = Cause { now: Timestamp::from_millis(at), trigger: Trigger::Schedule, reason: format!("by {kid}"), by: None };
-    let mut draft = Draft::of(document, cause, Promise::default());
+    let mut draft = Draft::of(document, Some(document.digest()), cause, Promise::default());
     let mut key = first("a", "a secret").incoming[0].key.clone();
     key.kid = kid.parse().unwrap();
     draft.stage(key).unwrap();
@@ -246,7 +246,7 @@ async fn what_is_too_large_is_refused_before_any_call() {
 fn beyond(document: &Document, generation: u64) -> Document {
     let accepted = Document { generation: Generation(generation), ..document.clone() };
     let cause = Cause { now: Timestamp::from_millis(9), trigger: Trigger::Operator, reason: "accepted".into(), by: None };
-    let mut draft = Draft::of(&accepted, cause, Promise::default());
+    let mut draft = Draft::of(&accepted, Some(accepted.digest()), cause, Promise::default());
     draft.request_rotation(Some(Intent::new("operator", Timestamp::from_millis(9), "accepted")));
     draft.finish()
 }

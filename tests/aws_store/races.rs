@@ -38,7 +38,7 @@ type Life = Pin<Box<dyn Future<Output = ()> + Send>>;
 fn decide(document: Option<&Document>, now: Timestamp, mark: &str) -> Document {
     let Some(document) = document else { return first("a", mark) };
     let cause = Cause { now, trigger: Trigger::Schedule, reason: mark.into(), by: None };
-    let mut draft = Draft::of(document, cause, Promise::default());
+    let mut draft = Draft::of(document, Some(document.digest()), cause, Promise::default());
     if document.incoming.len() < 3 {
         let mut key = first("a", mark).incoming[0].key.clone();
         key.kid = mark.parse().unwrap();

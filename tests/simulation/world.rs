@@ -11,7 +11,7 @@ use keyrota::name::Kid;
 use keyrota::operator::{self, Verb};
 use keyrota::policy::{Audience, FileTarget, Mode, Source, Start, VerifierShape};
 use keyrota::reconcile::Wanted;
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::time::{Span, Timestamp};
 
 use crate::chance::Chance;
@@ -126,7 +126,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: true,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 
