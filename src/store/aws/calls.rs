@@ -1,6 +1,6 @@
 //! The port to the service: the calls of AWS Secrets Manager that keyrota makes, as values of its own.
 //!
-//! What a swap does with them is [`super::swap`]'s business. Nothing in here knows a document, a policy or an SDK. An implementation
+//! What a swap does with them is the business of the room `swap`. Nothing in here knows a document, a policy or an SDK. An implementation
 //! sends each *write* at most once, because only the caller knows which of them may be repeated; reads it may repeat as it likes.
 
 use std::collections::BTreeMap;
