@@ -10,6 +10,7 @@ mod orders;
 mod policies;
 mod ports;
 mod progress;
+mod verbs;
 mod wakes;
 
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::document::{Change, HistoryEntry};
-use crate::name::{EnvironmentName, KeysetId};
+use crate::name::{EnvironmentName, Generation, KeysetId};
 use crate::time::Span;
 
 /// Something that happened.
@@ -74,6 +74,31 @@ pub enum Event {
         /// Whose.
         environment: EnvironmentName,
     },
+    /// An operator took the store's content as it is, although this host had seen a document that is there no more.
+    Accepted {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Who.
+        by: String,
+    },
+    /// An operator said that the wall clock is right as it is.
+    ClockAccepted {
+        /// In which environment.
+        environment: EnvironmentName,
+        /// Who.
+        by: String,
+    },
+    /// An operator removed a keyset with everything it wrote.
+    Removed {
+        /// Which.
+        keyset: KeysetId,
+        /// Its last generation.
+        generation: Generation,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The wall clock was set.
     ClockSet {
         /// By how much.
@@ -118,6 +143,9 @@ impl fmt::Display for Event {
             }
             Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
             Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),
+            Self::Accepted { keyset, by } => write!(f, "{keyset}: {by} accepted that its document is gone"),
+            Self::ClockAccepted { environment, by } => write!(f, "{environment}: {by} accepted the wall clock as it is"),
+            Self::Removed { keyset, by, reason, .. } => write!(f, "{keyset}: {by} removed it with everything it wrote ({reason})"),
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
             Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
         }

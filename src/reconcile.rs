@@ -9,7 +9,9 @@
 
 mod advance;
 mod keyset;
+pub mod operate;
 mod places;
+pub mod removal;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -305,10 +307,13 @@ impl<P: Ports> Reconciler<P> {
         self.due.insert(name.clone());
     }
 
+    fn least_skew(&self) -> Span {
+        self.wanted.values().map(|w| w.rules.facts.clock_skew).min().unwrap_or(Span::minutes(1))
+    }
+
     fn clock_fault(&self, now: Reading, events: &mut Vec<Event>) -> Option<Fault> {
-        let skew = self.wanted.values().map(|w| w.rules.facts.clock_skew).min().unwrap_or(Span::minutes(1));
         let by = self.watch.parted(now);
-        let parted = by > skew;
+        let parted = by > self.least_skew();
         match (parted, self.clock_trouble) {
             (true, false) => events.push(Event::ClockSet { by }),
             (false, true) => events.push(Event::ClockBack),

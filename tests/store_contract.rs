@@ -39,7 +39,7 @@ impl Fixture for InMemory {
         assert!(self.0.damage(keyset));
     }
     async fn remove(&self, keyset: &KeysetName) {
-        assert!(self.0.remove(keyset));
+        assert!(self.0.lose(keyset));
     }
 }
 

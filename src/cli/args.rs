@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
 
 mod run;
+pub mod verbs;
 
 use std::path::PathBuf;
 
@@ -86,6 +87,59 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
     /// `keyrota plan --policies DIR` say beforehand what would happen.
     #[command(after_help = "Example: keyrota reload --wait")]
     Reload(ReloadArgs),
+    /// Bring the next rotation of a keyset forward
+    ///
+    /// Every wait still holds, so no token is rejected. With --now the successor signs at once, and tokens that it signs may be
+    /// rejected until verifiers have fetched it.
+    #[command(after_help = "Examples:
+  keyrota rotate production/user-sessions
+  keyrota rotate production/user-sessions --now --reason \"old algorithm found weak\"")]
+    Rotate(verbs::RotateArgs),
+    /// Say that one key is compromised: out of every key set, now
+    ///
+    /// If it signs, its published successor takes over in the same change; if there is none, one is made. Its tokens die with it,
+    /// in each verifier when that next fetches the key set.
+    #[command(after_help = "Example: keyrota revoke production/user-sessions KID --reason \"found in a log\"")]
+    Revoke(verbs::RevokeArgs),
+    /// Say that a whole keyset may have leaked: every key is replaced
+    ///
+    /// Keys that have not signed yet are replaced too. All tokens of the keyset die.
+    #[command(after_help = "Example: keyrota compromise production/user-sessions --reason \"laptop stolen, document on it\"")]
+    Compromise(verbs::ReasonedArgs),
+    /// Undo the last change-over: the key before signs again
+    ///
+    /// Possible within rollback_window. Incoming keys are held until they are approved.
+    #[command(after_help = "Example: keyrota rollback production/user-sessions")]
+    Rollback(verbs::KeysetArgs),
+    /// Let nothing scheduled happen until a moment
+    #[command(after_help = "Examples:
+  keyrota freeze production --until 2026-01-02T08:00:00Z --reason \"holidays\"
+  keyrota freeze production/user-sessions --until 36h --reason \"release\"")]
+    Freeze(verbs::FreezeArgs),
+    /// Let scheduled steps go on
+    #[command(after_help = "Example: keyrota unfreeze production")]
+    Unfreeze(verbs::TargetArgs),
+    /// Let an incoming key take over, where that needs an operator's word
+    ///
+    /// For `mode: approve`, for verifiers with a single key, and after a rollback.
+    #[command(after_help = "Example: keyrota approve production/user-sessions KID")]
+    Approve(verbs::ApproveArgs),
+    /// Go on from what is there now, although this host had seen something else
+    ///
+    /// After a document vanished, went back or was replaced; with --clock after the wall clock was set.
+    #[command(after_help = "Examples:
+  keyrota accept production/user-sessions
+  keyrota accept production --clock")]
+    Accept(verbs::AcceptArgs),
+    /// Create a keyset although its inception is another day
+    #[command(after_help = "Example: keyrota init production/user-sessions")]
+    Init(verbs::KeysetArgs),
+    /// Remove a keyset that is in no policy any more, with everything it wrote
+    #[command(after_help = "Example: keyrota remove production/old-sessions --reason \"service is gone\"")]
+    Remove(verbs::ReasonedArgs),
+    /// Say that a back-up was put back: what it revived goes, and everything is rotated
+    #[command(after_help = "Example: keyrota restored production --reason \"disk failed, restored from Monday\"")]
+    Restored(verbs::RestoredArgs),
     /// Print the completions of a shell
     #[command(after_help = "Example: keyrota completions bash > /etc/bash_completion.d/keyrota")]
     Completions {

@@ -13,9 +13,11 @@ use uuid::Uuid;
 
 use super::orders::Orders;
 use super::ports::RealPorts;
+use super::verbs::{Asked, Standing};
 use super::{House, logs};
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
 use crate::clock::Reading;
+use crate::event::Event;
 use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
@@ -48,6 +50,8 @@ pub enum Command {
         /// Whether the file is gone: then every keyset is an orphan.
         gone: bool,
     },
+    /// An operator asks for something.
+    Operate(Box<Asked>),
 }
 
 /// A running environment, as the rest of the daemon holds it.
@@ -56,10 +60,12 @@ pub struct Running {
     pub task: tokio::task::JoinHandle<()>,
 }
 
-struct Environment {
+pub(super) struct Environment {
     house: Arc<House>,
-    board: Arc<EnvironmentBoard>,
-    reconciler: Reconciler<RealPorts>,
+    pub(super) board: Arc<EnvironmentBoard>,
+    pub(super) reconciler: Reconciler<RealPorts>,
+    /// Verbs that wait for a key to be made.
+    asked: Vec<Asked>,
     wake: Arc<Notify>,
     job: Option<(String, Uuid)>,
     poll_every: Duration,
@@ -92,6 +98,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>)
         house: Arc::clone(house),
         board,
         reconciler: Reconciler::new(ports, name, freshness),
+        asked: Vec::new(),
         wake: Arc::new(Notify::new()),
         job: None,
         poll_every,
@@ -116,6 +123,10 @@ impl Environment {
             while let Ok(keyset) = made.try_recv() {
                 self.reconciler.look_at(&keyset);
             }
+            // Before the pass, which could take a key that was made for a verb.
+            for asked in std::mem::take(&mut self.asked) {
+                self.take_up(asked).await;
+            }
             self.pass().await;
             let rest = self.rest();
             tokio::select! {
@@ -128,13 +139,30 @@ impl Environment {
         }
     }
 
+    /// An operator's verb: carried out and answered, or kept until the key that it takes is made.
+    async fn take_up(&mut self, mut asked: Asked) {
+        let mut events = Vec::new();
+        let standing = self.operate(&mut asked, &mut events).await;
+        self.tell(&events, Reading::now());
+        match standing {
+            Standing::Answered(answer) => drop(asked.answer.send(answer)),
+            // Whoever asked has gone: nothing is done behind their back.
+            Standing::Waiting if asked.answer.is_closed() => {}
+            Standing::Waiting => self.asked.push(asked),
+        }
+    }
+
+    fn tell(&self, events: &[Event], at: Reading) {
+        self.house.metrics.record(events, at);
+        logs::tell(events);
+    }
+
     async fn pass(&mut self) {
         let began = Reading::now();
         let events = self.reconciler.pass().await;
         let done = Reading::now();
-        self.house.metrics.record(&events, done);
+        self.tell(&events, done);
         self.house.metrics.pass(&self.board.name, done.boot.saturating_sub(began.boot).to_std());
-        logs::tell(&events);
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
             let keysets = self.board.keysets();
@@ -162,6 +190,7 @@ impl Environment {
                 self.waiting.push(done);
                 self.take(&policy).await;
             }
+            Command::Operate(asked) => self.take_up(*asked).await,
             Command::Hold { faults, gone } => {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
                 self.board.policy.store(Arc::new(standing));

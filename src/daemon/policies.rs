@@ -16,6 +16,7 @@ use crate::name::EnvironmentName;
 use crate::policy::{Policy, StoreConfig, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
+use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::status_report::{ReloadReport, ReloadedReport};
 use crate::time::Span;
 
@@ -50,6 +51,12 @@ impl Policies {
         for (_, running) in std::mem::take(&mut *self.running.lock().await) {
             let _ = running.task.await;
         }
+    }
+
+    /// Tells an environment something.
+    pub(super) async fn send(&self, environment: &EnvironmentName, command: Command) -> Result<(), ()> {
+        let running = self.running.lock().await;
+        running.get(environment).and_then(|known| known.commands.send(command).ok()).ok_or(())
     }
 
     async fn load_all(&self) -> (Vec<ReloadedReport>, Done) {
@@ -163,6 +170,10 @@ impl Control for Policies {
             let in_time = tokio::time::timeout(wait.to_std(), all).await.is_ok();
             ReloadReport { done: in_time, environments }
         })
+    }
+
+    fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
+        Box::pin(self.ask(request, by))
     }
 }
 

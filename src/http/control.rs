@@ -14,9 +14,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{StatusCode, Uri};
 
 use super::peers::{Peer, Users};
-use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs};
 use crate::policy::SignerAccess;
 use crate::status_report::ReloadReport;
+use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::time::Span;
 
 /// The longest that a reload is waited for.
@@ -30,6 +31,10 @@ pub trait Control: Send + Sync + 'static {
     /// Reads the policies anew. With a wait, the answer comes when every keyset was looked at under them, or the wait is over
     /// (`done: false`); without, as soon as the reload is under way.
     fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport>;
+
+    /// Carries out an operator's verb, asked for by `by`, or says what it would do. The error is a refusal of the whole; refusals of
+    /// single keysets are in the report.
+    fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>>;
 }
 
 /// Who may come in besides root.
@@ -44,19 +49,31 @@ pub struct Door {
 }
 
 #[derive(Clone)]
-struct Room {
+pub(super) struct Room {
     desk: Desk,
-    control: Arc<dyn Control>,
+    pub(super) control: Arc<dyn Control>,
+    users: Arc<dyn Users>,
 }
 
-/// The routes `GET /v1/status` and `POST /v1/reload`. Each request must bear an [`axum::Extension`] of [`Peer`].
+impl Room {
+    /// Who is at the other end, for records.
+    pub(super) async fn who(&self, peer: Peer) -> String {
+        let users = Arc::clone(&self.users);
+        let named = tokio::task::spawn_blocking(move || verbs::named(peer, &*users)).await;
+        named.unwrap_or_else(|_| format!("uid {}", peer.uid))
+    }
+}
+
+/// The routes `GET /v1/status`, `POST /v1/reload` and `POST /v1/verbs`. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
+    let users = Arc::clone(&door.users);
     Router::new()
+        .route("/v1/verbs", post(verbs::verb).fallback(post_only))
         .route("/v1/status", get(report).fallback(get_only))
         .route("/v1/reload", post(reload).fallback(post_only))
         .fallback(nothing_here)
         .layer(from_fn_with_state(Arc::new(door), guard))
-        .with_state(Room { desk, control })
+        .with_state(Room { desk, control, users })
 }
 
 async fn get_only() -> Refusal {

@@ -89,6 +89,9 @@ impl Counts {
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }
             | Event::StoreBack { .. }
+            | Event::Accepted { .. }
+            | Event::ClockAccepted { .. }
+            | Event::Removed { .. }
             | Event::ClockSet { .. }
             | Event::ClockBack => {}
         }

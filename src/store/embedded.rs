@@ -154,16 +154,6 @@ fn settle_identity(database: &Database, connection: &Connection, found: &FoundKe
 }
 
 impl EnvironmentStore {
-    /// Removes a keyset, if the store still holds `expected`. Readers hear of it through [`Store::changes`].
-    ///
-    /// # Errors
-    /// As [`Store::swap`].
-    pub async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
-        let write = RandomId::new().map_err(SwapError::Unavailable)?;
-        let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
-        self.write(RowWrite { environment, keyset, expected, write, content: None }).await.map(|_| ())
-    }
-
     async fn write(&self, write: RowWrite) -> Result<Revision, SwapError> {
         let id = self.id(&write.keyset);
         match self.inner.writer.write(write).await {
@@ -318,6 +308,12 @@ impl Store for EnvironmentStore {
         let (environment, keyset) = (self.environment.clone(), next.id.keyset.clone());
         let content = Some((next.generation, sealed));
         self.write(RowWrite { environment, keyset, expected: expected.cloned(), write, content }).await
+    }
+
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        let write = RandomId::new().map_err(SwapError::Unavailable)?;
+        let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
+        self.write(RowWrite { environment, keyset, expected, write, content: None }).await.map(|_| ())
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

@@ -11,6 +11,7 @@ use keyrota::http::serve::{Limits, routed, serve};
 use keyrota::http::verifiers::Verifiers;
 use keyrota::http::{Desk, control, operators, signers, sockets};
 use keyrota::metrics::Metrics;
+use keyrota::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use keyrota::status_report::{ReloadReport, ReloadedReport};
 use keyrota::time::Span;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -53,6 +54,15 @@ impl Control for Obedient {
     fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport> {
         let environments = vec![ReloadedReport { name: "demo".parse().unwrap(), in_force: true, faults: Vec::new() }];
         Box::pin(async move { if wait.is_some() { ReloadReport { done: true, environments } } else { ReloadReport::default() } })
+    }
+
+    fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
+        Box::pin(async move {
+            if request.environment.as_str() != "demo" {
+                return Err(Refused::of("unknown", "there is no such environment; hint: another"));
+            }
+            Ok(VerbReport { at: fixture::noon().wall, by, keysets: Vec::new(), notes: vec![request.reason] })
+        })
     }
 }
 

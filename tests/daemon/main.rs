@@ -14,3 +14,4 @@ mod process;
 mod reload;
 mod replicas;
 mod token;
+mod verbs;

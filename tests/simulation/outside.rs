@@ -272,6 +272,21 @@ impl Store for SimStore {
         answer
     }
 
+    async fn remove(&self, _: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        if outside.hosts[self.1].store_away {
+            return Err(SwapError::Unavailable("away".into()));
+        }
+        if expected.0 != outside.current().1.to_string() {
+            return Err(SwapError::Conflict);
+        }
+        outside.revisions += 1;
+        let version = Version { at: outside.now, document: None, revision: outside.revisions };
+        outside.versions.push(version);
+        Ok(())
+    }
+
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
         GiveWay(false).await;
         let mut outside = lock(&self.0);

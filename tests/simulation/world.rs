@@ -527,7 +527,7 @@ impl World {
         let Some(document) = outside.current().0.cloned() else { return };
         let Some(verb) = choose(&document) else { return };
         let intent = Intent::new("operator", outside.now, "because");
-        let Ok(next) = operator::apply(&document, &verb, &self.daemons[0].wanted.rules, intent) else { return };
+        let Ok(next) = operator::apply(&document, &verb, &self.daemons[0].wanted.rules, intent, None) else { return };
         if let Verb::Revoke { kid } = &verb {
             self.exposure.revoke(kid);
         }
