@@ -4,12 +4,14 @@
 //! It decides nothing. Each environment is a task of its own (`environment`), so that a slow store holds up nobody else; policies
 //! come and go through a channel to it (`policies`), and what happens comes back as events that go to the log and the counters.
 
+mod doctor;
 mod environment;
 mod logs;
 mod orders;
 mod policies;
 mod ports;
 mod progress;
+mod trail;
 mod verbs;
 mod wakes;
 
@@ -23,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::audit::{self, Audit};
 use crate::board::Board;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::Exit;
@@ -39,12 +42,15 @@ use crate::witness::book::WitnessBook;
 use policies::Policies;
 use wakes::Wakes;
 
+pub(crate) use logs::tell_head;
+
 /// What every environment of this process shares.
 pub(crate) struct House {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     store: EmbeddedStore,
     witness: WitnessBook,
+    audit: Audit,
     forge: Arc<KeyForge>,
     state_dir: std::path::PathBuf,
     wakes: Wakes,
@@ -107,6 +113,7 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let _ = told.send(true);
     policies.finished().await;
+    house.audit.flush().await;
     progress.abort();
     while listeners.join_next().await.is_some() {}
     drop(bound);
@@ -130,10 +137,13 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
             path.display()
         );
     }
+    let key = store.authentication_key(audit::PURPOSE).ok_or_else(|| anyhow!("the key of the audit trail cannot be derived"))?;
+    let audit = Audit::start(state_dir, key, witness.clone(), audit::Limits::default()).await;
+    let audit = audit.map_err(|why| anyhow!("the audit trail cannot be opened: {why}"))?;
     let metrics = Arc::new(Metrics::new(started)?);
     let wakes = Wakes::start().await?;
     let forge = Arc::new(KeyForge::start().map_err(|e| anyhow!("cannot start the threads that make keys: {e}"))?);
-    Ok(House { board: Arc::default(), metrics, store, witness, forge, state_dir: state_dir.to_owned(), wakes, stop })
+    Ok(House { board: Arc::default(), metrics, store, witness, audit, forge, state_dir: state_dir.to_owned(), wakes, stop })
 }
 
 /// Opens every listener before the first is served, so that a taken address is an error at the start.

@@ -1,8 +1,9 @@
 //! What happened, as values: one enum that feeds the log, the audit trail and the counters. Never material.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::document::{Change, HistoryEntry};
+use crate::document::{Change, Document, HistoryEntry};
 use crate::name::{EnvironmentName, Generation, KeysetId};
 use crate::time::Span;
 
@@ -15,6 +16,11 @@ pub enum Event {
         keyset: KeysetId,
         /// How.
         entry: HistoryEntry,
+    },
+    /// A document was taken from the store that this process had not written itself, or did not know to have written.
+    Seen {
+        /// The document.
+        document: Arc<Document>,
     },
     /// Another writer changed a keyset first; this process reloaded and decides again.
     Overtaken {
@@ -132,6 +138,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Changed { keyset, entry } => write!(f, "{keyset}: {} ({})", Told(&entry.change), entry.reason),
+            Self::Seen { document } => write!(f, "{}: generation {} was read", document.id, document.generation),
             Self::Overtaken { keyset } => write!(f, "{keyset}: another writer was first; deciding again"),
             Self::Trouble { keyset, what, .. } => write!(f, "{keyset}: {what}"),
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part:?} works again"),

@@ -252,7 +252,7 @@ impl<P: Ports> Reconciler<P> {
             match loaded.remove(&name) {
                 Some(Ok(found)) => {
                     caught_up &= found.revision == listed;
-                    keyset.take(found);
+                    keyset.take(found, events);
                 }
                 Some(Err(error)) => {
                     let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };

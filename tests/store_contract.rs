@@ -16,7 +16,8 @@ macro_rules! store_contract {
         store_contract!(@each $fixture;
             an_empty_store_has_nothing, a_keyset_is_created_once, an_update_is_never_lost, of_nested_updates_one_wins,
             a_race_has_one_winner, a_race_to_create_has_one_winner, two_openings_race_for_one_place,
-            a_generation_is_used_once, a_revision_is_used_once, another_environment_is_refused, unreadable_is_not_empty,
+            a_generation_is_used_once, a_revision_is_used_once, a_removal_is_a_compare_and_swap,
+            another_environment_is_refused, unreadable_is_not_empty,
             one_bad_keyset_does_not_hide_the_others, changes_tell_of_every_write_once, changes_tell_of_removals,
             changes_tell_of_other_openings, a_foreign_mark_begins_anew, changes_miss_nothing_under_load, thousands_at_once);
     };

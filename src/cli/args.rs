@@ -140,6 +140,39 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
     /// Say that a back-up was put back: what it revived goes, and everything is rotated
     #[command(after_help = "Example: keyrota restored production --reason \"disk failed, restored from Monday\"")]
     Restored(verbs::RestoredArgs),
+    /// Take in a key that somebody else made
+    ///
+    /// The key comes on standard input or a file descriptor, never on the command line: PEM (PKCS#8, PKCS#1, SEC 1, encrypted PKCS#8),
+    /// JWK, or a plain secret. By default it becomes the next key: announced, waited for, then signing.
+    #[command(after_help = "Examples:
+  keyrota import production/search --kid SK-ALG-1234 --expires 2027-01-01T00:00:00Z --yes < secret.txt
+  keyrota import production/user-sessions --as active --yes < old-key.pem
+  keyrota import production/user-sessions --fd 3 --passphrase-fd 4 --yes 3< key.pem 4< passphrase")]
+    Import(verbs::ImportArgs),
+    /// Print the active key for a consumer that reads files or variables
+    ///
+    /// Asks the signer socket, so whoever may read the document there may export it. With --public only the public half.
+    #[command(after_help = "Examples:
+  keyrota export production/inkeep --format pem --public > public_key.pem
+  keyrota export production/search --format env --kid-name ALGOLIA_KEY_ID --key-name ALGOLIA_SECRET_KEY > algolia.env")]
+    Export(verbs::ExportArgs),
+    /// Leave nothing behind: targets, freed pages, write-ahead log
+    #[command(after_help = "Example: keyrota purge production")]
+    Purge(verbs::PurgeArgs),
+    /// Look at everything that could go wrong, now
+    ///
+    /// Each line is ok, warning or broken, with a hint; exits with 3 if something is broken.
+    #[command(after_help = "Example: keyrota doctor production")]
+    Doctor(verbs::DoctorArgs),
+    /// Read the audit trail, or prove that it is as it was written
+    #[command(after_help = "Examples:
+  keyrota audit tail --since 24h
+  keyrota audit verify")]
+    Audit {
+        /// What to do with it
+        #[command(subcommand)]
+        command: verbs::AuditCommand,
+    },
     /// Print the completions of a shell
     #[command(after_help = "Example: keyrota completions bash > /etc/bash_completion.d/keyrota")]
     Completions {
@@ -285,6 +318,11 @@ impl DaemonArgs {
     /// The daemon that is there.
     pub fn client(&self) -> Client {
         Client::new(&self.runtime_dir())
+    }
+
+    /// Its signer socket.
+    pub fn signers(&self) -> Client {
+        Client::signers(&self.runtime_dir())
     }
 }
 

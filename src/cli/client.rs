@@ -10,7 +10,7 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::paths::CONTROL_SOCKET;
+use super::paths::{CONTROL_SOCKET, SIGNER_SOCKET};
 
 /// The longest answer that is read: far more than the status of 100,000 keysets.
 const LONGEST_ANSWER: usize = 1 << 30;
@@ -68,6 +68,11 @@ impl Client {
     /// The daemon of this runtime directory.
     pub fn new(runtime_dir: &Path) -> Self {
         Self { socket: runtime_dir.join(CONTROL_SOCKET), limit: Duration::from_secs(20) }
+    }
+
+    /// The signer socket of this runtime directory.
+    pub fn signers(runtime_dir: &Path) -> Self {
+        Self { socket: runtime_dir.join(SIGNER_SOCKET), ..Self::new(runtime_dir) }
     }
 
     /// The same, which may take longer.

@@ -1,5 +1,6 @@
 //! Operators' verbs: says first what will happen, asks, has it done, says what was done.
 
+pub(super) mod import;
 mod text;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};

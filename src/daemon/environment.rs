@@ -26,6 +26,7 @@ use crate::policy::Policy;
 use crate::publish::Files;
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
+use crate::status_report::doctor::Finding;
 use crate::store::Store as _;
 
 /// The longest that nothing is looked at, whatever the store and the deadlines say.
@@ -52,6 +53,8 @@ pub enum Command {
     },
     /// An operator asks for something.
     Operate(Box<Asked>),
+    /// An operator wants everything looked at.
+    Examine(oneshot::Sender<Vec<Finding>>),
 }
 
 /// A running environment, as the rest of the daemon holds it.
@@ -61,9 +64,10 @@ pub struct Running {
 }
 
 pub(super) struct Environment {
-    house: Arc<House>,
+    pub(super) house: Arc<House>,
     pub(super) board: Arc<EnvironmentBoard>,
     pub(super) reconciler: Reconciler<RealPorts>,
+    pub(super) ports: Arc<RealPorts>,
     /// Verbs that wait for a key to be made.
     asked: Vec<Asked>,
     wake: Arc<Notify>,
@@ -97,7 +101,8 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>)
     let environment = Environment {
         house: Arc::clone(house),
         board,
-        reconciler: Reconciler::new(ports, name, freshness),
+        reconciler: Reconciler::new(Arc::clone(&ports), name, freshness),
+        ports,
         asked: Vec::new(),
         wake: Arc::new(Notify::new()),
         job: None,
@@ -143,7 +148,7 @@ impl Environment {
     async fn take_up(&mut self, mut asked: Asked) {
         let mut events = Vec::new();
         let standing = self.operate(&mut asked, &mut events).await;
-        self.tell(&events, Reading::now());
+        self.tell(events, Reading::now());
         match standing {
             Standing::Answered(answer) => drop(asked.answer.send(answer)),
             // Whoever asked has gone: nothing is done behind their back.
@@ -152,16 +157,17 @@ impl Environment {
         }
     }
 
-    fn tell(&self, events: &[Event], at: Reading) {
-        self.house.metrics.record(events, at);
-        logs::tell(events);
+    fn tell(&self, events: Vec<Event>, at: Reading) {
+        self.house.metrics.record(&events, at);
+        logs::tell(&events);
+        self.house.audit.record(at.wall, events);
     }
 
-    async fn pass(&mut self) {
+    pub(super) async fn pass(&mut self) {
         let began = Reading::now();
         let events = self.reconciler.pass().await;
         let done = Reading::now();
-        self.tell(&events, done);
+        self.tell(events, done);
         self.house.metrics.pass(&self.board.name, done.boot.saturating_sub(began.boot).to_std());
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
@@ -191,6 +197,7 @@ impl Environment {
                 self.take(&policy).await;
             }
             Command::Operate(asked) => self.take_up(*asked).await,
+            Command::Examine(answer) => drop(answer.send(self.examine().await)),
             Command::Hold { faults, gone } => {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
                 self.board.policy.store(Arc::new(standing));

@@ -11,18 +11,20 @@ use tokio::sync::Mutex;
 
 use super::House;
 use super::environment::{self, Command, Running};
+use crate::audit::Verified;
 use crate::http::control::{Control, Told};
 use crate::name::EnvironmentName;
 use crate::policy::{Policy, StoreConfig, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
+use crate::status_report::doctor::DoctorReport;
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::status_report::{ReloadReport, ReloadedReport};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// The policies of a running daemon.
 pub struct Policies {
-    house: Arc<House>,
+    pub(super) house: Arc<House>,
     folder: PathBuf,
     only: Vec<EnvironmentName>,
     running: Mutex<BTreeMap<EnvironmentName, Running>>,
@@ -51,6 +53,11 @@ impl Policies {
         for (_, running) in std::mem::take(&mut *self.running.lock().await) {
             let _ = running.task.await;
         }
+    }
+
+    /// The environments that run.
+    pub(super) async fn names(&self) -> Vec<EnvironmentName> {
+        self.running.lock().await.keys().cloned().collect()
     }
 
     /// Tells an environment something.
@@ -174,6 +181,18 @@ impl Control for Policies {
 
     fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
         Box::pin(self.ask(request, by))
+    }
+
+    fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>> {
+        Box::pin(super::trail::verified(&self.house))
+    }
+
+    fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>> {
+        Box::pin(super::trail::since(&self.house, since))
+    }
+
+    fn examine(&self, environment: Option<EnvironmentName>) -> Told<'_, Result<DoctorReport, Refused>> {
+        Box::pin(self.examine_all(environment))
     }
 }
 

@@ -9,11 +9,15 @@ use super::policies::Policies;
 use crate::clock::Reading;
 use crate::digest::Digest;
 use crate::event::Event;
+use crate::key::Algorithm;
+use crate::keygen::import::{Handed, ImportError, import};
 use crate::name::{Generation, KeysetId, KeysetName};
-use crate::operator::Verb;
+use crate::operator::{Preview, Verb};
 use crate::reconcile::operate::{Obstacle, Operated, Request};
 use crate::reconcile::removal::Removal;
 use crate::status_report::verbs::{Refused, VerbAsked, VerbOutcome, VerbReport, VerbRequest};
+use crate::store::StoreError;
+use crate::time::Timestamp;
 
 /// A verb on its way to its environment.
 pub struct Asked {
@@ -63,6 +67,9 @@ impl Environment {
     /// Carries a verb out as far as it can be now.
     pub(super) async fn operate(&mut self, asked: &mut Asked, events: &mut Vec<Event>) -> Standing {
         let mut report = VerbReport { at: Reading::now().wall, by: asked.by.clone(), keysets: Vec::new(), notes: Vec::new() };
+        if matches!(asked.request.verb, VerbAsked::Purge) {
+            return Standing::Answered(self.purge(asked, report).await);
+        }
         let names = match self.names(asked, &mut report, events) {
             Ok(names) => names,
             Err(refused) => return Standing::Answered(Err(refused)),
@@ -96,7 +103,7 @@ impl Environment {
                 self.clock(asked, report, events);
                 Ok(self.reconciler.names())
             }
-            (None, VerbAsked::Freeze { .. } | VerbAsked::Unfreeze | VerbAsked::Restored | VerbAsked::Accept { .. } | VerbAsked::Purge) => {
+            (None, VerbAsked::Freeze { .. } | VerbAsked::Unfreeze | VerbAsked::Restored | VerbAsked::Accept { .. }) => {
                 Ok(self.reconciler.names())
             }
             (None, _) => {
@@ -133,10 +140,41 @@ impl Environment {
             VerbAsked::Accept { clock: false } => Verb::AcceptDocument,
             VerbAsked::Restored => Verb::Restored { revoked: Vec::new(), seen: Generation(0) },
             VerbAsked::Init => Verb::Init,
-            VerbAsked::Purge | VerbAsked::Import { .. } => return Err(Obstacle::Unknown(id)),
+            VerbAsked::Import { .. } => self.handed_in(&id, &asked.request.verb).await?,
+            VerbAsked::Purge => return Ok(Operated { preview: Preview::nothing(), done: None }), // it is for whole environments
         };
         let reason = if reason.trim().is_empty() { format!("keyrota {}", verb.name()) } else { reason };
         self.reconciler.operate(&Request { keyset: keyset.clone(), verb, by, reason, dry_run, seen }, events).await
+    }
+
+    /// The key that was handed in, judged on a thread of its own: opening an encrypted one takes time on purpose.
+    async fn handed_in(&self, id: &KeysetId, verb: &VerbAsked) -> Result<Verb, Obstacle> {
+        let (verb, usual, now) = (verb.clone(), self.reconciler.algorithm(&id.keyset), Reading::now().wall);
+        let judging = tokio::task::spawn_blocking(move || judged(&verb, usual, now)).await;
+        let invalid = |what: String| Obstacle::Material(what);
+        judging.map_err(|_| invalid("the key could not be judged; hint: ask again".to_owned()))?.map_err(|e| invalid(e.to_string()))
+    }
+
+    /// Every place is looked at and written anew where it holds what it should not; the store's file keeps nothing but what is in force.
+    async fn purge(&mut self, asked: &Asked, mut report: VerbReport) -> Result<VerbReport, Refused> {
+        let environment = &asked.request.environment;
+        if asked.request.keyset.is_some() {
+            let what = format!("a store is purged as a whole; hint: `keyrota purge {environment}`");
+            return Err(Refused::of("invalid", &what));
+        }
+        if asked.request.dry_run {
+            report.notes.push(format!("every target of {environment} is looked at, and written anew if it holds what it should not"));
+            report.notes.push("the store's file is written anew without freed pages, and its log is cut".to_owned());
+            return Ok(report);
+        }
+        for name in self.reconciler.names() {
+            self.reconciler.look_at(&name);
+        }
+        self.pass().await;
+        let away = |error: StoreError| Refused::of("store", &format!("{error}; hint: ask again; everything that is in force is unharmed"));
+        self.house.store.purge().await.map_err(away)?;
+        report.notes.push("targets are in line, and the store's file and log hold nothing but what is in force".to_owned());
+        Ok(report)
     }
 
     /// The wall clock is taken as it is.
@@ -148,6 +186,20 @@ impl Environment {
             }
         }
     }
+}
+
+/// Judges the key that was handed in.
+fn judged(verb: &VerbAsked, usual: Option<Algorithm>, now: Timestamp) -> Result<Verb, ImportError> {
+    let VerbAsked::Import { kid, role, expires, created, algorithm, material, passphrase } = verb else { return Err(ImportError::NoKid) };
+    let handed = Handed {
+        material: &material.0,
+        passphrase: passphrase.as_ref().map(|passphrase| &passphrase.0),
+        kid: kid.clone(),
+        algorithm: algorithm.or(usual).unwrap_or(Algorithm::HS256),
+        created_at: created.unwrap_or(now).min(now),
+        expires_at: *expires,
+    };
+    Ok(Verb::Import { key: Box::new(import(&handed)?), role: *role })
 }
 
 fn whole_environment(request: &VerbRequest, keyset: &KeysetName) -> Refused {
@@ -170,6 +222,7 @@ fn refused(keyset: KeysetName, obstacle: &Obstacle) -> VerbOutcome {
         Obstacle::Store(_) | Obstacle::Witness(_) => "store",
         Obstacle::Indeterminate(..) => "indeterminate",
         Obstacle::Keygen(_) | Obstacle::Making => "keygen",
+        Obstacle::Material(_) => "invalid",
         Obstacle::Busy(_) => "busy",
     };
     let refused = Some(Refused::of(kind, &obstacle.to_string()));

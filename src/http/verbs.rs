@@ -42,7 +42,7 @@ async fn read(body: Body) -> Result<VerbRequest, Refusal> {
 }
 
 /// A refusal of the whole request.
-fn of(refused: &Refused) -> Refusal {
+pub(super) fn of(refused: &Refused) -> Refusal {
     let status = match refused.kind.as_str() {
         "unknown" => StatusCode::NOT_FOUND,
         "invalid" => StatusCode::BAD_REQUEST,

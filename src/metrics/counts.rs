@@ -84,7 +84,8 @@ impl Counts {
             Event::TargetRemoved { keyset, target } | Event::TargetLeft { keyset, target, .. } => {
                 self.entry(keyset).lock().targets.remove(target);
             }
-            Event::Overtaken { .. }
+            Event::Seen { .. }
+            | Event::Overtaken { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }

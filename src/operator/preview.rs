@@ -88,6 +88,14 @@ pub struct Unheard {
     pub until: Timestamp,
 }
 
+impl Preview {
+    /// That nothing changes.
+    pub fn nothing() -> Self {
+        let (moves, later, stuck, deaths, unheard, notes) = Default::default();
+        Self { generation: Generation(0), moves, later, stuck, deaths, unheard, notes, fingerprint: Digest::of(b"") }
+    }
+}
+
 /// What `verb` will do to `document` at `observed.now`.
 ///
 /// # Errors

@@ -248,6 +248,7 @@ impl<P: Ports> Context<'_, P> {
                     }
                     events.push(Event::Changed { keyset: id.clone(), entry: entry.clone() });
                 }
+                keyset.told = Some(next.generation);
                 keyset.held = Some(Held::new(next, revision));
                 keyset.serve(self.ports, &id.keyset);
                 Then::GoOn
@@ -283,7 +284,7 @@ impl<P: Ports> Context<'_, P> {
                 keyset.relist |= found.as_ref().map(|found| found.document.generation) < held_before;
                 keyset.unreadable = false;
                 if let Some(found) = found {
-                    keyset.take(found);
+                    keyset.take(found, events);
                 }
                 keyset.works(id, Part::Store, events);
                 keyset.serve(self.ports, &id.keyset);

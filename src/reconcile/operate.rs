@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::advance::{Context, Then, rules_of, sentence};
 use super::keyset::{Held, Keyset};
-use super::{KeyOrders as _, LONGEST_DECISION, Order, Ports, Reconciler};
+use super::{KeyOrders as _, LONGEST_DECISION, Order, Ports, Reconciler, places};
 use crate::clock::ClockWatch;
 use crate::digest::Digest;
 use crate::document::{Document, Intent};
@@ -79,6 +79,9 @@ pub enum Obstacle {
     /// No key can be made.
     #[error("the new key could not be made: {0}; hint: the daemon's log says more; nothing was changed")]
     Keygen(String),
+    /// The key that was handed in is not accepted.
+    #[error("{0}")]
+    Material(String),
     /// The new key is being made: ask again when it is there.
     #[error("the new key is still being made; hint: ask again; nothing was changed")]
     Making,
@@ -109,6 +112,17 @@ impl<P: Ports> Reconciler<P> {
     /// The names of all keysets that are known.
     pub fn names(&self) -> Vec<KeysetName> {
         self.keysets.keys().cloned().collect()
+    }
+
+    /// What the keys of a keyset are to sign with, if a policy asks for it.
+    pub fn algorithm(&self, keyset: &KeysetName) -> Option<crate::key::Algorithm> {
+        let wanted = self.keysets.get(keyset).and_then(|keyset| keyset.wanted.as_ref());
+        wanted.map(|wanted| wanted.rules.spec.algorithm())
+    }
+
+    /// The files that a keyset is to be written to.
+    pub fn targets(&self, keyset: &KeysetName) -> Vec<crate::policy::FileTarget> {
+        self.keysets.get(keyset).map(places::targets).unwrap_or_default()
     }
 
     /// By how much the wall clock was set, if that is more than the facts allow.
@@ -233,7 +247,6 @@ impl<P: Ports> Context<'_, P> {
         let done = Attempt::Answered(Box::new(Operated { preview: agreed.preview, done: Some(generation) }));
         let overrules = matches!(agreed.verb, Verb::AcceptDocument | Verb::Restored { .. });
         let expected = keyset.held.as_ref().map(|held| held.revision.clone());
-        let entries: Vec<_> = next.history.iter().filter(|entry| entry.generation == generation).cloned().collect();
         let swapped = self.ports.store().swap(expected.as_ref(), &next).await;
         let answer = swapped.clone();
         if overrules && answer.is_ok() {
@@ -252,8 +265,7 @@ impl<P: Ports> Context<'_, P> {
                     forget_sighting(id, keyset, events);
                     keyset.serve(self.ports, &id.keyset);
                 }
-                events.extend(entries.into_iter().map(|entry| Event::Changed { keyset: id.clone(), entry }));
-                Ok(done)
+                Ok(done) // what changed was told of when it was read
             }
             // It is not there now; whether it comes to light later, nobody knows: an operator must see that.
             Err(error @ SwapError::Indeterminate(_)) => Err(Obstacle::Indeterminate(error.to_string(), id.clone())),
@@ -366,12 +378,8 @@ fn with_verdict(mut preview: Preview, verdict: &Verdict) -> Preview {
 fn of_vanished(document: &Document) -> Preview {
     Preview {
         generation: document.generation,
-        moves: Vec::new(),
-        later: Vec::new(),
-        stuck: Vec::new(),
-        deaths: Vec::new(),
-        unheard: Vec::new(),
         notes: vec!["the keyset begins anew, with a new key, if its policy lets it be created today".to_owned()],
         fingerprint: Digest::of(b"vanished"),
+        ..Preview::nothing()
     }
 }

@@ -20,7 +20,7 @@ use crate::witness::PlaceMemory;
 const SIGNER_SOCKET: &str = "signer.sock";
 
 /// The targets of a keyset: those of its policy, or, if it is in no policy any more, those it had.
-fn targets(keyset: &Keyset) -> Vec<FileTarget> {
+pub(super) fn targets(keyset: &Keyset) -> Vec<FileTarget> {
     match &keyset.wanted {
         Some(wanted) => wanted.targets.to_vec(),
         None => keyset.places.values().filter_map(|memory| memory.target.clone()).collect(),

@@ -201,6 +201,21 @@ pub async fn a_revision_is_used_once(fixture: &impl Fixture) {
     }
 }
 
+pub async fn a_removal_is_a_compare_and_swap(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let (document, first_at) = create(&store, "a").await;
+    let second_at = store.swap(Some(&first_at), &next(&document, "two")).await.unwrap();
+    assert_eq!(store.remove(&name("a"), &first_at).await, Err(SwapError::Conflict), "somebody else was first");
+    assert!(loaded(&store, "a").await.is_some());
+    assert_eq!(store.remove(&name("a"), &second_at).await, Ok(()));
+    assert_eq!(store.remove(&name("a"), &second_at).await, Err(SwapError::Conflict), "it is gone already");
+    assert_eq!(store.remove(&name("absent"), &second_at).await, Err(SwapError::Conflict));
+    assert!(loaded(&store, "a").await.is_none() && loaded(&fixture.open(), "a").await.is_none());
+    assert_eq!(store.swap(Some(&second_at), &next(&document, "late")).await, Err(SwapError::Conflict));
+    let (_, again) = create(&store, "a").await;
+    assert!(loaded(&store, "a").await.is_some_and(|(_, revision)| revision == again), "the name can be used anew");
+}
+
 pub async fn another_environment_is_refused(fixture: &impl Fixture) {
     let store = fixture.open();
     let elsewhere = Document::empty("elsewhere/a".parse().unwrap(), KeyClass::Hmac);

@@ -9,9 +9,11 @@
 mod crash;
 mod doors;
 mod http;
+mod keys;
 mod lives;
 mod process;
 mod reload;
 mod replicas;
 mod token;
+mod trail;
 mod verbs;

@@ -48,8 +48,8 @@ fn external(scene: Scene) -> Scene {
     scene.with(|s| s.rules.source = Source::External)
 }
 
-fn frozen(scene: Scene) -> Scene {
-    asked(&scene, &Verb::Freeze { until: t0() + Span::days(1) }).unwrap()
+fn frozen(scene: &Scene) -> Scene {
+    asked(scene, &Verb::Freeze { until: t0() + Span::days(1) }).unwrap()
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn every_wrong_use_is_a_sentence_with_a_hint() {
     for verb in [Verb::Rotate, Verb::RotateNow] {
         refused(&orphan(signing()), &verb, true, "no policy in force asks for it");
         refused(&external(signing()), &verb, true, "keyrota makes none");
-        refused(&frozen(signing()), &verb, true, "is frozen until 2026-03-02T00:00:00.000Z by ada (1000) (because)");
+        refused(&frozen(&signing()), &verb, true, "is frozen until 2026-03-02T00:00:00.000Z by ada (1000) (because)");
         refused(&keyless(), &verb, false, "no active key");
         refused(&asked(&signing(), &verb).unwrap(), &verb, false, "was asked for already, at 2026-03-01T00:00:00.000Z by ada (1000)");
     }
@@ -105,7 +105,7 @@ fn a_compromise_replaces_every_key() {
     for name in ["k0", "k1", "k2", "k3"] {
         assert!(after.tombstones.iter().any(|t| t.kid == kid(name) && t.end.state() == StateName::Revoked), "{name}");
     }
-    assert!(asked(&frozen(scene), &Verb::Compromise).is_ok(), "a freeze does not hold it");
+    assert!(asked(&frozen(&scene), &Verb::Compromise).is_ok(), "a freeze does not hold it");
 }
 
 #[test]
