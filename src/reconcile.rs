@@ -24,13 +24,14 @@ use futures_util::stream::FuturesUnordered;
 pub use keyset::{Status, Trouble};
 
 use crate::clock::{ClockWatch, Reading};
-use crate::document::Document;
+use crate::document::{Document, Intent};
 use crate::event::{Event, Part};
 use crate::freshness::Freshness;
 use crate::key::{Key, KeySpec};
 use crate::lifecycle::{self, Decision};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
+use crate::operator::{self, Refusal, Verb};
 use crate::policy::FileTarget;
 use crate::publish::Targets;
 use crate::rules::Rules;
@@ -77,6 +78,13 @@ pub trait Ports: Send + Sync + 'static {
     /// The decision. Only a test that wants to see a broken rule caught has reason to answer anything else.
     fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
         lifecycle::next(document, rules, observed)
+    }
+    /// What becomes of a document by an operator's verb. Answers anything else for the same reason alone.
+    ///
+    /// # Errors
+    /// If the verb is refused.
+    fn grant(&self, document: &Document, verb: &Verb, rules: &Rules, intent: Intent, key: Option<Key>) -> Result<Document, Refusal> {
+        operator::apply(document, verb, rules, intent, key)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::event::{Event, Part};
 use crate::key::Key;
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
-use crate::operator::{Preview, Refusal, Verb, apply, preview, wants_key};
+use crate::operator::{Preview, Refusal, Verb, preview, wants_key};
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
 use crate::time::Span;
@@ -229,7 +229,7 @@ impl<P: Ports> Context<'_, P> {
         }
         let intent = Intent::new(&request.by, decided.wall, &request.reason);
         let key = spare.clone().filter(|_| wants_key(&agreed.document, &agreed.verb, &agreed.rules, decided.wall));
-        let next = apply(&agreed.document, &agreed.verb, &agreed.rules, intent, key)?;
+        let next = self.ports.grant(&agreed.document, &agreed.verb, &agreed.rules, intent, key)?;
         self.commit(id, keyset, next, agreed, events).await
     }
 

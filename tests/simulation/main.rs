@@ -11,6 +11,7 @@ mod exposure;
 mod faults;
 mod mutants;
 mod named;
+mod orders;
 mod outside;
 mod seeds;
 mod world;
