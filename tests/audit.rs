@@ -156,6 +156,23 @@ async fn the_chain_goes_on_across_files_and_restarts() {
 }
 
 #[tokio::test]
+async fn two_daemons_write_one_trail() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, _book) = open(dir.path(), SMALL).await;
+    let (other, book) = open(dir.path(), SMALL).await;
+    for n in 1..=12 {
+        let (writer, reader) = if n % 3 == 0 { (&one, &other) } else { (&other, &one) };
+        writer.record(at(n), vec![changed(n)]);
+        writer.flush().await;
+        reader.record(at(n), vec![seen(n)]);
+        reader.flush().await;
+    }
+    let verified = verify(dir.path(), &key(), book.trail_head().await.unwrap().as_ref()).unwrap();
+    assert!(verified.flaws.is_empty(), "{:?}", verified.flaws);
+    assert_eq!(verified.last, 13, "nothing is told twice");
+}
+
+#[tokio::test]
 async fn a_line_that_a_crash_cut_off_is_mended_and_written_again() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path(), 1..=3, Limits::default()).await;
@@ -170,6 +187,7 @@ async fn a_line_that_a_crash_cut_off_is_mended_and_written_again() {
     };
     fs::write(&path, [lines[..3].concat().as_str(), &lines[3][..40]].concat()).unwrap();
     let code = lines[2].split("\"mac\":\"").nth(1).unwrap().trim_end_matches("\"}\n").to_owned();
+    rusqlite::Connection::open(dir.path().join("witness.db")).unwrap().execute("DELETE FROM trail", []).unwrap();
     WitnessBook::open(dir.path()).unwrap().note_trail_head(&keyrota::witness::book::TrailHead { code, ..head }).await.unwrap();
 
     let (audit, witness) = open(dir.path(), Limits::default()).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,17 +39,26 @@ pub struct Trail(Shared<Writing>);
 
 struct Writing {
     directory: PathBuf,
+    /// The directory, locked while lines are written: another daemon may write the same trail.
+    lock: File,
     key: hmac::Key,
     limits: Limits,
     file: File,
+    /// Device and inode of the file.
+    identity: (u64, u64),
+    /// How much of the file this process knows.
     length: u64,
     head: TrailHead,
+    known: Known,
 }
+
+/// The latest generation of each keyset that is in the trail.
+type Known = BTreeMap<KeysetId, Generation>;
 
 /// What was found when the trail was opened.
 pub struct Found {
     /// The latest generation of each keyset.
-    pub known: BTreeMap<KeysetId, Generation>,
+    pub known: Known,
     /// When the last line says that it happened; `None` for an empty trail.
     pub last_at: Option<Timestamp>,
     /// What is to be said first of all.
@@ -76,16 +85,14 @@ impl Trail {
         let mut found = Found { known: BTreeMap::new(), last_at: None, notes: Vec::new() };
         let now = Reading::now().wall;
         let (mut last, mut oldest) = (None, None);
+        let lock = File::open(directory).map_err(|e| failed("open", directory, &e))?;
+        let locked = locked(&lock, directory)?;
         for path in existing(directory)? {
             let text = fs::read(&path).map_err(|e| failed("read", &path, &e))?;
-            for line in text.split(|byte| *byte == b'\n').filter_map(|line| chain::read(std::str::from_utf8(line).ok()?)) {
+            for line in read_lines(&text) {
                 oldest.get_or_insert(line.n);
                 found.last_at = Some(line.at);
-                if let (Some(environment), Some(keyset), Some(generation)) = (&line.environment, &line.keyset, line.generation) {
-                    let id = KeysetId { environment: environment.clone(), keyset: keyset.clone() };
-                    let known = found.known.entry(id).or_insert(generation);
-                    *known = generation.max(*known);
-                }
+                note(&mut found.known, &line);
                 last = Some((line.n, line.mac));
             }
         }
@@ -109,7 +116,9 @@ impl Trail {
         if number == 0 {
             found.notes.push(Line::of_trail(now, "trail-begun", "the audit trail begins".to_owned()));
         }
-        let writing = Writing { directory: directory.to_owned(), key, limits, file, length, head: began };
+        drop(locked);
+        let (identity, known) = (identity(&file, &path)?, found.known.clone());
+        let writing = Writing { directory: directory.to_owned(), lock, key, limits, file, identity, length, head: began, known };
         Ok((Self(Arc::new(Mutex::new(writing))), found))
     }
 
@@ -121,11 +130,15 @@ impl Trail {
 
 impl Writing {
     fn append(&mut self, lines: &[Line]) -> Result<TrailHead, String> {
+        let lock = self.lock.try_clone().map_err(|e| failed("lock", &self.directory, &e))?;
+        let _locked = locked(&lock, &self.directory)?;
+        self.catch_up()?;
         if self.length >= self.limits.bytes {
             self.put_aside()?;
         }
         let (mut head, mut text) = (self.head.clone(), String::new());
-        for line in lines {
+        // What another daemon has written first-hand need not be told again by one that only saw it.
+        for line in lines.iter().filter(|line| !(line.recovered && self.knows(line))) {
             let placed = chain::placed(&self.key, head.number + 1, &head.code, line);
             let Some((line, code)) = placed else { return Err("a line could not be written as JSON".to_owned()) };
             text.push_str(&line);
@@ -140,7 +153,45 @@ impl Writing {
         }
         self.length += text.len() as u64;
         self.head = head.clone();
+        read_lines(text.as_bytes()).for_each(|line| note(&mut self.known, &line));
         Ok(head)
+    }
+
+    fn knows(&self, line: &Line) -> bool {
+        let (Some(environment), Some(keyset)) = (&line.environment, &line.keyset) else { return false };
+        let id = KeysetId { environment: environment.clone(), keyset: keyset.clone() };
+        line.generation.is_some_and(|generation| self.known.get(&id).is_some_and(|known| generation <= *known))
+    }
+
+    /// Takes in what another daemon of the same state directory has written since.
+    fn catch_up(&mut self) -> Result<(), String> {
+        let path = self.directory.join(FILE_NAME);
+        let there = fs::metadata(&path).map(|found| ((found.dev(), found.ino()), found.len())).unwrap_or_default();
+        if there == (self.identity, self.length) {
+            return Ok(());
+        }
+        if there.0 != self.identity {
+            // Put aside by the other: what stands at the end of the file before may not be known here.
+            let before = self.directory.join(format!("{FILE_NAME}.1"));
+            self.learn(&fs::read(&before).unwrap_or_default());
+            self.file = open(&path)?;
+            (self.identity, self.length) = (identity(&self.file, &path)?, 0);
+        }
+        let (whole, _) = cut(&mut self.file).map_err(|e| failed("mend", &path, &e))?;
+        let text = fs::read(&path).map_err(|e| failed("read", &path, &e))?;
+        let new = text.get(usize::try_from(self.length.min(whole)).unwrap_or(0)..).unwrap_or_default();
+        self.learn(new);
+        self.length = whole;
+        Ok(())
+    }
+
+    fn learn(&mut self, text: &[u8]) {
+        for line in read_lines(text) {
+            note(&mut self.known, &line);
+            if line.n > self.head.number {
+                (self.head.number, self.head.code) = (line.n, line.mac);
+            }
+        }
     }
 
     /// `audit.log` becomes `audit.log.1`, and so on. The oldest beyond the limit stays until the next time, when the witness has noted
@@ -161,11 +212,42 @@ impl Writing {
         }
         rename(&path, &numbered(1))?;
         self.file = open(&path)?;
-        self.length = 0;
+        (self.identity, self.length) = (identity(&self.file, &path)?, 0);
         let first = existing(&self.directory)?.iter().filter(|path| **path != excess).find_map(|path| first_number(path));
         self.head.oldest = first.unwrap_or(self.head.number + 1);
         Ok(())
     }
+}
+
+/// Holds the lock of a directory until it is dropped.
+struct Locked<'a>(&'a File);
+
+fn locked<'a>(lock: &'a File, directory: &Path) -> Result<Locked<'a>, String> {
+    let taken = rustix::fs::flock(lock, rustix::fs::FlockOperation::LockExclusive);
+    taken.map(|()| Locked(lock)).map_err(|e| failed("lock", directory, &e.into()))
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(self.0, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+/// The lines that can be read.
+fn read_lines(text: &[u8]) -> impl Iterator<Item = chain::Read> + '_ {
+    text.split(|byte| *byte == b'\n').filter_map(|line| chain::read(std::str::from_utf8(line).ok()?))
+}
+
+fn note(known: &mut Known, line: &chain::Read) {
+    if let (Some(environment), Some(keyset), Some(generation)) = (&line.environment, &line.keyset, line.generation) {
+        let id = KeysetId { environment: environment.clone(), keyset: keyset.clone() };
+        let latest = known.entry(id).or_insert(generation);
+        *latest = generation.max(*latest);
+    }
+}
+
+fn identity(file: &File, path: &Path) -> Result<(u64, u64), String> {
+    file.metadata().map(|found| (found.dev(), found.ino())).map_err(|e| failed("look at", path, &e))
 }
 
 fn first_number(path: &Path) -> Option<u64> {

@@ -36,6 +36,11 @@ pub enum Step {
         /// Which.
         kid: Kid,
     },
+    /// A revoked key is gone from everywhere.
+    ConfirmRevoked {
+        /// Which.
+        kid: Kid,
+    },
     /// An incoming key is not wanted any more.
     Discard {
         /// Which.
@@ -65,6 +70,7 @@ pub enum StepKind {
     Activate,
     ErasePrivate,
     Retire,
+    ConfirmRevoked,
     Discard,
     Forget,
     AdoptFacts,
@@ -90,6 +96,7 @@ impl StepKind {
             Self::Activate => "activate",
             Self::ErasePrivate => "erase",
             Self::Retire => "retire",
+            Self::ConfirmRevoked => "confirm-revoked",
             Self::Discard => "discard",
             Self::Forget => "forget",
             Self::AdoptFacts => "adopt-facts",
@@ -106,6 +113,7 @@ impl Step {
             | Self::Activate { kid }
             | Self::ErasePrivate { kid }
             | Self::Retire { kid }
+            | Self::ConfirmRevoked { kid }
             | Self::Discard { kid, .. } => Some(kid),
             Self::Generate { .. } | Self::Forget { .. } | Self::AdoptFacts { .. } => None,
         }
@@ -119,6 +127,7 @@ impl Step {
             Self::Activate { .. } => StepKind::Activate,
             Self::ErasePrivate { .. } => StepKind::ErasePrivate,
             Self::Retire { .. } => StepKind::Retire,
+            Self::ConfirmRevoked { .. } => StepKind::ConfirmRevoked,
             Self::Discard { .. } => StepKind::Discard,
             Self::Forget { .. } => StepKind::Forget,
             Self::AdoptFacts { .. } => StepKind::AdoptFacts,
@@ -179,6 +188,7 @@ fn carried_out(mut draft: Draft, step: &Step, rules: &Rules, new_key: Option<Key
         Step::Activate { kid } => draft.activate(kid)?,
         Step::ErasePrivate { kid } => draft.erase_private(kid)?,
         Step::Retire { kid } => draft.retire(kid)?,
+        Step::ConfirmRevoked { kid } => draft.confirm_revoked(kid)?,
         Step::Discard { kid, why } => draft.discard(kid, why)?,
         Step::Forget { keep } => draft.forget(*keep),
         Step::AdoptFacts { facts } => draft.adopt_facts((**facts).clone()),

@@ -149,8 +149,7 @@ fn moves(before: &Document, after: &Document) -> Vec<Move> {
 }
 
 fn deaths(before: &Document, after: &Document, waits: &Waits, now: Timestamp) -> Vec<Death> {
-    let facts = &waits.facts;
-    let cached_until = now + facts.store_refresh + facts.cache_max_age + facts.verifier_refresh + facts.clock_skew * 2;
+    let cached_until = now + waits.facts.forgetting();
     let gone = before.live().filter(|live| after.live_key(&live.key.kid).is_none());
     gone.map(|live| {
         let retiring = before.retiring.iter().find(|r| r.key.kid == live.key.kid);

@@ -124,8 +124,7 @@ impl<P: Ports> Context<'_, P> {
 /// Every key goes, whatever is alive of it.
 fn preview(document: &Document, rules: &Rules, keyset: &Keyset, now: Timestamp) -> Preview {
     let waits = Waits::at(document, rules, now);
-    let facts = &waits.facts;
-    let cached_until = now + facts.store_refresh + facts.cache_max_age + facts.verifier_refresh + facts.clock_skew * 2;
+    let cached_until = now + waits.facts.forgetting();
     let deaths = document.live().map(|live| {
         let retiring = document.retiring.iter().find(|r| r.key.kid == live.key.kid);
         let tokens_until = match live.state {

@@ -94,7 +94,12 @@ impl Write for Entry {
 fn write_head(transaction: &Connection, head: &TrailHead) -> rusqlite::Result<()> {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO trail (only_row, number, code, oldest) VALUES (1, ?1, ?2, ?3)")?
+        // Of two processes that write one trail the one that is further has the last word.
+        .prepare_cached(
+            "INSERT INTO trail (only_row, number, code, oldest) VALUES (1, ?1, ?2, ?3)
+             ON CONFLICT (only_row) DO UPDATE SET number = excluded.number, code = excluded.code, oldest = excluded.oldest
+             WHERE excluded.number > trail.number",
+        )?
         .execute(params![number(head.number), head.code, number(head.oldest)])
         .map(|_| ())
 }

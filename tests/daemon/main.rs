@@ -8,6 +8,7 @@
 
 mod crash;
 mod doors;
+mod drill;
 mod http;
 mod keys;
 mod lives;

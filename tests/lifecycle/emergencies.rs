@@ -4,7 +4,7 @@ use keyrota::document::{Stage, StateName};
 use keyrota::key::Origin;
 use keyrota::lifecycle::StepKind;
 use keyrota::name::Generation;
-use keyrota::observed::Observed;
+use keyrota::observed::{Observed, PlaceKind};
 use keyrota::operator::{ImportRole, Preview, Refusal, Verb, apply, preview, wants_key};
 use keyrota::policy::{Source, Start, VerifierShape};
 use keyrota::time::{Span, Timestamp};
@@ -12,6 +12,8 @@ use keyrota::time::{Span, Timestamp};
 use crate::fixture::{MAX_AGE, PROPAGATION, RETENTION, ROLLBACK, Scene, by_ada, keyless, kid, made, pair_spec, signing, t0, unstored};
 use crate::table::{now_does, waiting};
 
+/// store 1m + cache 1m + verifier 15m + retry 2m + 2 x skew 1m.
+const FORGETTING: Span = Span::minutes(21);
 const MOMENT: Span = Span::millis(1);
 
 fn revoke(name: &str) -> Verb {
@@ -109,6 +111,25 @@ fn a_compromise_replaces_every_key() {
 }
 
 #[test]
+fn a_revocation_is_confirmed_when_no_place_and_no_cache_can_hold_it() {
+    let revoked = asked(&signing().retiring("k0"), &revoke("k0")).unwrap();
+    let last = waiting("caches may hold it", &revoked.clone().at(t0() + FORGETTING.saturating_sub(MOMENT)));
+    assert_eq!(last.pending.iter().find(|p| p.step == StepKind::ConfirmRevoked).unwrap().at, Some(t0() + FORGETTING));
+    now_does("none can", &revoked.clone().at(t0() + FORGETTING), "confirm-revoked k0");
+
+    let late = revoked.at(t0() + FORGETTING);
+    let held = late.clone().verifiers_read(PlaceKind::Target, "/jwks", &[("k1", t0()), ("k0", t0())]);
+    let away = late.clone().verifiers_read(PlaceKind::Target, "/jwks", &[]);
+    for scene in [held, away] {
+        let wait = waiting("a place may hold it", &scene);
+        let pending = wait.pending.iter().find(|p| p.step == StepKind::ConfirmRevoked).unwrap();
+        assert_eq!((pending.at, pending.because.to_string().as_str()), (None, "/jwks still holds it, or cannot be read"));
+    }
+    let without = late.verifiers_read(PlaceKind::Target, "/jwks", &[("k1", t0())]);
+    now_does("it was read back without it", &without, "confirm-revoked k0");
+}
+
+#[test]
 fn rotate_now_goes_without_waits_but_never_before_the_key_can_be_fetched() {
     let published = asked(&signing().published("k2"), &Verb::RotateNow).unwrap();
     assert_eq!(published.document.active.as_ref().unwrap().key.kid, kid("k2"));
@@ -159,8 +180,7 @@ fn a_preview_names_what_moves_what_dies_and_until_when() {
     assert_eq!(moves, expected.map(|(kid, from, to)| (kid.to_owned(), from, to)));
     assert_eq!((preview.deaths.len(), preview.deaths[0].kid.clone()), (1, kid("k1")));
     assert_eq!(preview.deaths[0].tokens_until, Some(t0() + RETENTION), "a signer may go on for a while");
-    // store 1m + cache 1m + verifier 15m + 2 x skew 1m
-    assert_eq!(preview.deaths[0].cached_until, t0() + Span::minutes(19));
+    assert_eq!(preview.deaths[0].cached_until, t0() + FORGETTING);
     assert_eq!(preview.unheard[0].until, t0() + PROPAGATION, "the successor was published only now");
     let waited = shown(&scene.at(t0() + PROPAGATION), &revoke("k1"));
     assert!(waited.unheard.is_empty(), "every verifier has it");
