@@ -1,6 +1,6 @@
 //! What operators can ask of a keyset, as pure functions from one document to the next. Each is one swap.
 //!
-//! [`judge`] says whether a verb may be granted at all and why not, [`apply`] grants it, [`preview`] says beforehand what would come of
+//! [`judge`] says whether a verb may be granted at all and why not, [`apply`] grants it, [`preview()`] says beforehand what would come of
 //! it, by the same function and by the daemon's own decision. Nothing here knows a store, a socket or a terminal.
 
 mod judge;

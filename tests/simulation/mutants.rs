@@ -194,8 +194,13 @@ impl Mutant {
             }
             Self::HoldIgnored => document.intents.hold = None,
             Self::ApprovalIgnored => rules.mode = Mode::Auto,
-            Self::NoCompareAndSwap | Self::StaleReplicaReady | Self::NeverErased | Self::NeverRetired => {}
-            Self::RevokedRetires | Self::CompromiseSparesIncoming | Self::RollbackDropsTheBad => {}
+            Self::NoCompareAndSwap
+            | Self::StaleReplicaReady
+            | Self::NeverErased
+            | Self::NeverRetired
+            | Self::RevokedRetires
+            | Self::CompromiseSparesIncoming
+            | Self::RollbackDropsTheBad => {}
         }
     }
 }

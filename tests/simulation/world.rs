@@ -532,7 +532,7 @@ impl World {
             }
             Act::Operator(choose) => self.operate(&*choose),
             Act::Order { daemon, wish } => {
-                let verb = lock(&self.shared).current().0.and_then(|document| wish(document));
+                let verb = lock(&self.shared).current().0.and_then(&*wish);
                 if let (Some(verb), Some(_)) = (verb, &self.daemons[daemon].process) {
                     lock(&self.shared).log.push(format!("{now}    {verb:?}"));
                     let (keyset, by, reason) = (NAME.parse().unwrap(), "operator".to_owned(), "because".to_owned());
