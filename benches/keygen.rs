@@ -4,7 +4,7 @@
 //! The time for an RSA key varies by a factor of ten with the primes that are hit upon, so the ratio comes with the error it has from
 //! that. Processor time is told beside wall time: it is not disturbed by other programs.
 //!
-//! `cargo bench --bench keygen [-- FACTOR]` makes FACTOR times as many keys.
+//! `cargo bench --bench keygen [-- FACTOR] [NAME …]` makes FACTOR times as many keys, of all kinds or those named.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +29,10 @@ use keyrota::key::{Algorithm, KeySpec, KidFormat};
 use keyrota::keygen::KeyForge;
 use keyrota::time::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+
+/// As in the daemon itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 5;
 const PROBE: &[u8] = b"a message to be signed";
@@ -152,7 +156,9 @@ fn main() {
     let forge = KeyForge::start().unwrap();
     println!("{threads} threads, {ROUNDS} rounds; keys per second, and keyrota's part of the bare rate (goal: at least 0.90)");
     println!("{:9} {:>6} {:>10} {:>10} {:>12} {:>8} {:>8} {:>8}", "", "keys", "keyrota/s", "bare/s", "openssl/s", "wall", "cpu", "±");
-    for kind in KINDS {
+    let named = |name: &str| std::env::args().any(|argument| argument == name);
+    let all = !KINDS.iter().any(|kind| named(kind.name));
+    for kind in KINDS.iter().filter(|kind| all || named(kind.name)) {
         let keys = kind.keys * factor;
         let spec = KeySpec::Pair { algorithm: kind.algorithm, rsa_bits: kind.rsa_bits, kid: KidFormat::Thumbprint, certificate: None };
         let (mut own, mut bare, mut process) = (Took::default(), Took::default(), Took::default());

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -81,6 +81,8 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
 
     let house = Arc::new(open_house(args, &state_dir, started, stop.clone()).await?);
     let policies = Policies::new(Arc::clone(&house), folder, args.policies.environments.clone());
+    // Whoever connects from now on is answered as soon as the keysets are known.
+    let doors = Doors::open(args).await?;
     let first = policies.load().await;
     for report in first.iter().filter(|report| !report.in_force) {
         for fault in &report.faults {
@@ -93,7 +95,7 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
     }
 
     let mut listeners = JoinSet::new();
-    let bound = listen(args, &house, &policies, &mut listeners, &stop).await?;
+    let bound = doors.serve(args, &house, &policies, &mut listeners, &stop);
     tracing::info!(
         verifiers = %args.listen, operators = %args.metrics_listen, runtime_dir = %args.daemon.runtime_dir().display(),
         "keyrota {} serves", env!("CARGO_PKG_VERSION")
@@ -104,8 +106,13 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, sd_notify::NotifyState::monotonic_usec_now()?]);
                 let reports = policies.load().await;
                 policies::tell(&reports);
+                // While it still starts, that is said when it is true.
+                if progress.is_finished() {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+                }
             }
         }
     }
@@ -146,36 +153,42 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
     Ok(House { board: Arc::default(), metrics, store, witness, audit, forge, state_dir: state_dir.to_owned(), wakes, stop })
 }
 
-/// Opens every listener before the first is served, so that a taken address is an error at the start.
-async fn listen(
-    args: &RunArgs,
-    house: &Arc<House>,
-    policies: &Arc<Policies>,
-    tasks: &mut JoinSet<()>,
-    stop: &Stop,
-) -> anyhow::Result<Vec<sockets::Bound>> {
-    let desk = Desk::new(Arc::clone(&house.board), Arc::clone(&house.metrics));
-    let own_uid = rustix::process::geteuid().as_raw();
-    let users = Arc::new(SystemUsers);
-    let runtime_dir = args.daemon.runtime_dir();
-    let control_gid = args.control_group.as_deref().map(group_id).transpose()?;
+/// The listeners, open and not served yet: so that a taken address is an error before anything is made.
+struct Doors {
+    verifiers: TcpListener,
+    operators: TcpListener,
+    signers: (UnixListener, sockets::Bound),
+    control: (UnixListener, sockets::Bound),
+}
 
-    let verifier_port = bind(args.listen).await?;
-    let operator_port = bind(args.metrics_listen).await?;
-    let (signer_socket, signer_bound) = sockets::bind(&runtime_dir, sockets::SIGNER_SOCKET, 0o666, None)?;
-    let (control_socket, control_bound) = sockets::bind(&runtime_dir, sockets::CONTROL_SOCKET, 0o660, control_gid)?;
+impl Doors {
+    async fn open(args: &RunArgs) -> anyhow::Result<Self> {
+        let runtime_dir = args.daemon.runtime_dir();
+        let control_gid = args.control_group.as_deref().map(group_id).transpose()?;
+        Ok(Self {
+            verifiers: bind(args.listen).await?,
+            operators: bind(args.metrics_listen).await?,
+            signers: sockets::bind(&runtime_dir, sockets::SIGNER_SOCKET, 0o666, None)?,
+            control: sockets::bind(&runtime_dir, sockets::CONTROL_SOCKET, 0o660, control_gid)?,
+        })
+    }
 
-    let signer_door = signers::Door { own_uid, users: users.clone(), stop: stop.clone() };
-    let control_door = control::Door { own_uid, group: args.control_group.clone(), users };
-    let verifiers = Verifiers::new(desk.clone());
-    let operators = operators::operators(desk.clone());
-    let signers = signers::signers(desk.clone(), signer_door);
-    let control = control::control(desk, Arc::clone(policies) as Arc<dyn control::Control>, control_door);
-    tasks.spawn(serve(verifier_port, Limits::VERIFIERS, stop.clone(), move |_| verifiers.clone()));
-    tasks.spawn(serve(operator_port, Limits::OPERATORS, stop.clone(), routed(operators)));
-    tasks.spawn(serve(signer_socket, Limits::SIGNERS, stop.clone(), routed(signers)));
-    tasks.spawn(serve(control_socket, Limits::CONTROL, stop.clone(), routed(control)));
-    Ok(vec![signer_bound, control_bound])
+    fn serve(self, args: &RunArgs, house: &House, policies: &Arc<Policies>, tasks: &mut JoinSet<()>, stop: &Stop) -> [sockets::Bound; 2] {
+        let desk = Desk::new(Arc::clone(&house.board), Arc::clone(&house.metrics));
+        let own_uid = rustix::process::geteuid().as_raw();
+        let users = Arc::new(SystemUsers);
+        let signer_door = signers::Door { own_uid, users: users.clone(), stop: stop.clone() };
+        let control_door = control::Door { own_uid, group: args.control_group.clone(), users };
+        let verifiers = Verifiers::new(desk.clone());
+        let operators = operators::operators(desk.clone());
+        let signers = signers::signers(desk.clone(), signer_door);
+        let control = control::control(desk, Arc::clone(policies) as Arc<dyn control::Control>, control_door);
+        tasks.spawn(serve(self.verifiers, Limits::VERIFIERS, stop.clone(), move |_| verifiers.clone()));
+        tasks.spawn(serve(self.operators, Limits::OPERATORS, stop.clone(), routed(operators)));
+        tasks.spawn(serve(self.signers.0, Limits::SIGNERS, stop.clone(), routed(signers)));
+        tasks.spawn(serve(self.control.0, Limits::CONTROL, stop.clone(), routed(control)));
+        [self.signers.1, self.control.1]
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod history;
 pub mod intents;
 pub mod stored;
+mod thrift;
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ use crate::name::{Generation, KeysetId, Kid};
 use crate::time::Timestamp;
 
 /// How many digests of earlier generations a document carries, so that a witness can see that it continues what it saw.
-pub const LINEAGE_LENGTH: usize = 32;
+pub const LINEAGE_LENGTH: usize = 16;
 
 /// The most live keys a keyset may ever hold. Policies that would need more are refused.
 pub const MOST_LIVE_KEYS: usize = 16;

@@ -115,7 +115,7 @@ pub enum Event {
 }
 
 /// What a trouble is with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// Reading or changing the document.
     Store,
@@ -123,8 +123,19 @@ pub enum Part {
     Witness,
     /// Making a key.
     Keygen,
-    /// Writing a target.
-    Target,
+    /// Writing the target of that name.
+    Target(String),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("the store"),
+            Self::Witness => f.write_str("the witness"),
+            Self::Keygen => f.write_str("the making of keys"),
+            Self::Target(name) => write!(f, "target {name}"),
+        }
+    }
 }
 
 impl Event {
@@ -141,7 +152,7 @@ impl fmt::Display for Event {
             Self::Seen { document } => write!(f, "{}: generation {} was read", document.id, document.generation),
             Self::Overtaken { keyset } => write!(f, "{keyset}: another writer was first; deciding again"),
             Self::Trouble { keyset, what, .. } => write!(f, "{keyset}: {what}"),
-            Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part:?} works again"),
+            Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),

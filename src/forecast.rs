@@ -5,7 +5,7 @@
 use crate::document::Document;
 use crate::jwk::{OkpCurve, PublicJwk, PublicNumbers};
 use crate::key::{Key, KeyClass, KeySpec, Material, Origin};
-use crate::lifecycle::{self, Decision, Pending, Reason, Step, StepKind, foretell};
+use crate::lifecycle::{self, Decision, Pending, Reason, Step, StepKind};
 use crate::name::Kid;
 use crate::observed::Observed;
 use crate::rules::Rules;
@@ -57,7 +57,7 @@ pub fn forecast(document: &Document, rules: &Rules, observed: &Observed, horizon
                     _ => None,
                 };
                 let kid = key.as_ref().map(|k| k.kid.clone()).or_else(|| step.kid().cloned());
-                let Ok(next) = foretell(&document, &step, &reason, rules, observed.now, key) else { break };
+                let Ok(next) = lifecycle::apply(&document, None, (&step, &reason), rules, observed.now, key) else { break };
                 told.push(Foretold { at: observed.now, step: step.kind(), kid, reason });
                 document = next;
             }

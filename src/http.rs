@@ -86,6 +86,13 @@ impl Refusal {
         Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error, hint) }
     }
 
+    /// 503 because nobody knows yet what there is.
+    pub fn not_loaded(environment: &str) -> Self {
+        let error = format!("the keysets of `{environment}` are being loaded");
+        let hint = "ask another replica, or ask again; `/readyz` says when they are all there";
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error, hint) }
+    }
+
     /// The headers besides `Content-Type` and `Cache-Control`.
     fn extra_headers(&self, headers: &mut http::HeaderMap) {
         headers.insert(CONTENT_TYPE, JSON);

@@ -14,12 +14,12 @@ pub mod overdue;
 mod retiring;
 pub mod step;
 
-pub use step::{Reason, Step, StepKind, apply, foretell};
+pub use step::{Reason, Step, StepKind, apply};
 
 use crate::document::{Document, Incoming, MOST_LIVE_KEYS, Trigger};
 use crate::name::Kid;
 use crate::observed::{Fault, Observed};
-use crate::rules::Rules;
+use crate::rules::{Rules, Standing};
 use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
 
@@ -174,7 +174,7 @@ impl Case<'_> {
 
     /// A fact of the policy that the document does not hold yet is recorded before anything is decided on it.
     fn adopt_facts(&self) -> Chosen {
-        if !self.document.is_stored() || self.rules.orphaned {
+        if !self.document.is_stored() || !self.rules.in_force() {
             return None;
         }
         let facts = self.document.facts.adopting(&self.rules.facts, self.observed.now)?;
@@ -184,7 +184,7 @@ impl Case<'_> {
     /// When to look again: at the earliest of what is pending, when an incoming key is no longer wanted, and when a promise runs out.
     fn woken(&self, wait: Wait) -> Wait {
         let now = self.observed.now;
-        let facts = self.document.facts.next_change(&self.rules.facts, now).filter(|_| !self.rules.orphaned);
+        let facts = self.document.facts.next_change(&self.rules.facts, now).filter(|_| self.rules.in_force());
         let pending = wait.pending.iter().filter_map(|p| p.at);
         let until = pending.chain(self.next_discard()).filter(|at| *at > now).chain(facts).min();
         Wait { until, ..wait }
@@ -200,6 +200,12 @@ impl Case<'_> {
 
     fn generation(&self, trigger: Trigger, why: &str) -> Chosen {
         chosen(Step::Generate { spec: Box::new(self.rules.spec.clone()) }, trigger, why)
+    }
+
+    /// What a scheduled step waits for while the policy's file is broken.
+    fn broken_policy(&self) -> Option<Because> {
+        let what = "its policy file is broken, so nothing scheduled begins; hint: `keyrota check` says where".to_owned();
+        (self.rules.standing == Standing::Broken).then_some(Because::Policy { what })
     }
 
     fn skew(&self) -> Span {

@@ -121,7 +121,7 @@ impl Metrics {
 
     /// Names the publish targets of a keyset, so that each has its series before anything was written. Those that were named before
     /// and are not now, vanish.
-    pub fn expect_targets<'a>(&self, keyset: &KeysetId, targets: impl Iterator<Item = &'a str>) {
+    pub fn expect_targets(&self, keyset: &KeysetId, targets: impl Iterator<Item = String>) {
         self.counts.expect_targets(keyset, targets);
     }
 

@@ -29,9 +29,15 @@ pub enum NameError {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
 
         impl $name {
             /// The name as text.
@@ -56,11 +62,6 @@ macro_rules! name_type {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
                 text.parse()
-            }
-        }
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0.to_string()
             }
         }
         impl fmt::Display for $name {

@@ -154,7 +154,7 @@ impl Verb {
 /// Whether granting the verb takes a new key, which enters in the same swap: so that no emergency leaves a keyset without one on
 /// its way.
 pub fn wants_key(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) -> bool {
-    if rules.orphaned || rules.source == crate::policy::Source::External {
+    if rules.is_orphaned() || rules.source == crate::policy::Source::External {
         return false;
     }
     let on_its_way = |except: Option<&Kid>| document.incoming.iter().any(|i| Some(&i.key.kid) != except && may_sign(document, i, now));
@@ -176,7 +176,8 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
     judge(document, verb, rules, now)?;
     let waits = Waits::at(document, rules, now);
     let cause = Cause { now, trigger: verb.trigger(), reason: intent.reason.clone(), by: Some(intent.by.clone()) };
-    let mut draft = Draft::of(document, cause, Promise { propagation: waits.propagation, retention: waits.retention });
+    let promise = Promise { propagation: waits.propagation, retention: waits.retention };
+    let mut draft = Draft::of(document, Some(document.digest()), cause, promise);
     match verb {
         Verb::Rotate => draft.request_rotation(Some(intent)),
         Verb::RotateNow => match successor(document, now) {

@@ -154,21 +154,8 @@ pub trait Targets: Send + Sync + 'static {
 }
 
 /// Targets that are files of this host. The work is done on tokio's threads for blocking calls.
-#[derive(Debug, Clone)]
-pub struct Files {
-    state_dir: PathBuf,
-}
-
-impl Files {
-    /// Files of a daemon whose state directory is `state_dir`, where paths that begin with `{state_dir}` are.
-    pub const fn new(state_dir: PathBuf) -> Self {
-        Self { state_dir }
-    }
-
-    fn resolved(&self, target: &FileTarget) -> FileTarget {
-        FileTarget { path: target.path_in(&self.state_dir), ..target.clone() }
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct Files;
 
 impl Targets for Files {
     async fn bring(
@@ -178,12 +165,12 @@ impl Targets for Files {
         document: &Document,
         expected: Option<Digest>,
     ) -> Result<Brought, PublishError> {
-        let (target, document) = (self.resolved(target), document.clone());
+        let (target, document) = (target.clone(), document.clone());
         blocking(target.path.clone(), move || bring(&target, &document, expected)).await
     }
 
     async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
-        let target = self.resolved(target);
+        let target = target.clone();
         blocking(target.path.clone(), move || file::remove(&target, expected)).await
     }
 }
@@ -196,7 +183,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(gone)?
 }
 
-/// What stands in `target` (its path resolved), compared with what `document` says must.
+/// What stands in `target`, compared with what `document` says must.
 ///
 /// # Errors
 /// The place could not be read.
@@ -204,7 +191,7 @@ pub fn read_back(target: &FileTarget, document: &Document) -> Result<ReadBack, P
     compare(target, document, &render(target, document)?, &file::read(target)?)
 }
 
-/// As [`Targets::bring`], on the calling thread, with the target's path resolved.
+/// As [`Targets::bring`], on the calling thread.
 ///
 /// # Errors
 /// As there.

@@ -13,8 +13,7 @@ pub mod operate;
 mod places;
 pub mod removal;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -125,8 +124,8 @@ pub struct Reconciler<P: Ports> {
     keysets: BTreeMap<KeysetName, Keyset>,
     /// Keysets that must be looked at in every pass: they have files that somebody may alter.
     watched: BTreeSet<KeysetName>,
-    /// When which keyset is to be looked at. An entry that is no longer true is passed over.
-    deadlines: BinaryHeap<Reverse<(Timestamp, KeysetName)>>,
+    /// When which keyset is to be looked at: one entry for each that waits for a moment.
+    deadlines: BTreeSet<(Timestamp, KeysetName)>,
     /// Keysets to look at in the next pass.
     due: BTreeSet<KeysetName>,
     mark: Mark,
@@ -151,7 +150,7 @@ impl<P: Ports> Reconciler<P> {
             wanted: BTreeMap::new(),
             keysets: BTreeMap::new(),
             watched: BTreeSet::new(),
-            deadlines: BinaryHeap::new(),
+            deadlines: BTreeSet::new(),
             due: BTreeSet::new(),
             mark: Mark::default(),
             watch,
@@ -187,7 +186,7 @@ impl<P: Ports> Reconciler<P> {
         match (self.store_trouble, self.due.is_empty()) {
             (true, _) => None,
             (false, false) => Some(Timestamp::EPOCH),
-            (false, true) => self.deadlines.peek().map(|Reverse((at, _))| *at),
+            (false, true) => self.deadlines.first().map(|(at, _)| *at),
         }
     }
 
@@ -331,44 +330,33 @@ impl<P: Ports> Reconciler<P> {
     }
 
     fn collect_due(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, _))) = self.deadlines.peek() {
-            if *at > now {
-                break;
+        while self.deadlines.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, name)) = self.deadlines.pop_first()
+        {
+            if let Some(keyset) = self.keysets.get_mut(&name) {
+                keyset.queued = None;
             }
-            if let Some(Reverse((at, name))) = self.deadlines.pop()
-                && self.keysets.get(&name).is_some_and(|k| k.deadline == Some(at))
-            {
-                self.due.insert(name);
-            }
+            self.due.insert(name);
         }
         self.due.extend(self.watched.iter().cloned());
     }
 
     /// Every keyset that is due takes its steps, many at once.
     async fn work(&mut self, fault: Option<Fault>, events: &mut Vec<Event>) {
-        let due = std::mem::take(&mut self.due);
         let serving_since = self.serving_since.unwrap_or_else(|| self.ports.clock().wall);
-        let mut queue = due.into_iter().filter_map(|name| self.keysets.remove(&name).map(|keyset| (name, keyset)));
-        let context = advance::Context {
-            ports: &*self.ports,
-            environment: &self.environment,
-            fault,
-            serving_since,
-            policy_broken: self.policy_broken,
-        };
+        let (ports, environment) = (Arc::clone(&self.ports), self.environment.clone());
+        let context =
+            advance::Context { ports: &*ports, environment: &environment, fault, serving_since, policy_broken: self.policy_broken };
+        let mut due = std::mem::take(&mut self.due).into_iter();
         let mut under_way: FuturesUnordered<_> = FuturesUnordered::new();
-        let mut done = Vec::new();
         loop {
             while under_way.len() < AT_ONCE {
-                let Some((name, keyset)) = queue.next() else { break };
-                under_way.push(context.advance(name, keyset));
+                let Some(name) = due.next() else { break };
+                if let Some(keyset) = self.keysets.remove(&name) {
+                    under_way.push(context.advance(name, keyset));
+                }
             }
-            let Some(advanced) = under_way.next().await else { break };
-            done.push(advanced);
-        }
-        drop(under_way);
-        drop(queue);
-        for advance::Advanced { name, keyset, mut happened } in done {
+            let Some(advance::Advanced { name, keyset, mut happened }) = under_way.next().await else { break };
             events.append(&mut happened);
             self.put_back(name, keyset);
         }
@@ -382,10 +370,15 @@ impl<P: Ports> Reconciler<P> {
             keyset.again = false;
             self.due.insert(name.clone());
         }
-        if let Some(at) = keyset.deadline {
-            self.deadlines.push(Reverse((at, name.clone())));
+        let forgotten = keyset.is_forgotten();
+        let deadline = keyset.deadline.filter(|_| !forgotten);
+        if keyset.queued != deadline {
+            if let Some(at) = std::mem::replace(&mut keyset.queued, deadline) {
+                self.deadlines.remove(&(at, name.clone()));
+            }
+            self.deadlines.extend(deadline.map(|at| (at, name.clone())));
         }
-        if keyset.is_forgotten() {
+        if forgotten {
             self.watched.remove(&name);
             self.ports.report(&name, None);
             return;

@@ -34,8 +34,22 @@ pub struct Rules {
     pub verifier: VerifierShape,
     /// Whether other hosts write to the same store.
     pub shared_store: bool,
-    /// Whether the keyset is in no policy any more: it is served and drained, and rotates no more.
-    pub orphaned: bool,
+    /// Whether the policy that states all this can be followed.
+    #[serde(default)]
+    pub standing: Standing,
+}
+
+/// Whether the policy that states a keyset's rules can be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It is in force.
+    #[default]
+    InForce,
+    /// Its file is broken now. What was promised is kept and a missing active key is replaced, but nothing scheduled begins.
+    Broken,
+    /// The keyset is in no policy any more: it is served and drained, and rotates no more.
+    Orphaned,
 }
 
 impl Rules {
@@ -54,8 +68,18 @@ impl Rules {
             mode: policy.mode,
             verifier: policy.verifier,
             shared_store: store.is_shared(),
-            orphaned: false,
+            standing: Standing::InForce,
         }
+    }
+
+    /// Whether keys may be made, thrown away and changed over on the word of this policy.
+    pub fn in_force(&self) -> bool {
+        self.standing == Standing::InForce
+    }
+
+    /// Whether the keyset is in no policy any more.
+    pub fn is_orphaned(&self) -> bool {
+        self.standing == Standing::Orphaned
     }
 
     /// The rules of a keyset that vanished from its policy: nothing new happens, and what the document promised is kept.
@@ -74,7 +98,7 @@ impl Rules {
             mode: Mode::Manual,
             verifier: VerifierShape::Overlapping,
             shared_store: true,
-            orphaned: true,
+            standing: Standing::Orphaned,
         }
     }
 }

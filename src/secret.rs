@@ -3,11 +3,16 @@
 //! Invariant: a [`SecretText`] has no `Debug`, `Display` or `Serialize`; the only way to its content is [`SecretText::expose`],
 //! so every place where a secret leaves its type can be found by that name. Its memory is wiped when it is dropped.
 
+use std::sync::Arc;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret that is text: PEM, base62, base64url.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct SecretText(Box<str>);
+/// A secret that is text: PEM, base62, base64url. Clones share the one copy in memory, which is wiped when the last of them goes.
+#[derive(Clone)]
+pub struct SecretText(Arc<Wiped>);
+
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Wiped(Box<str>);
 
 /// A secret that is bytes: a serialized document, a master key.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -17,16 +22,16 @@ impl SecretText {
     /// Takes the text over. Its own buffer is wiped when it had room to spare and so had to be copied.
     pub fn new(mut text: String) -> Self {
         if text.len() == text.capacity() {
-            return Self(text.into_boxed_str());
+            return Self(Arc::new(Wiped(text.into_boxed_str())));
         }
-        let exact = Self(Box::from(text.as_str()));
+        let exact = Wiped(Box::from(text.as_str()));
         text.zeroize();
-        exact
+        Self(Arc::new(exact))
     }
 
     /// The secret itself.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.0.0
     }
 }
 

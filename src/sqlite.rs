@@ -12,7 +12,6 @@ pub mod readers;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -80,17 +79,17 @@ pub struct Database {
     identity: Identity,
 }
 
-/// One opening at a time within this process: see the invariant above on descriptors.
-static OPENING: Mutex<()> = Mutex::new(());
-
 impl Database {
     /// Opens the file of that kind in `state_dir`, or makes it, and answers with the connection that may write.
     ///
     /// # Errors
     /// If the directory or file can be changed or read by others, the file is not ours, or SQLite cannot open it.
     pub fn open(state_dir: &Path, kind: &'static Kind) -> Result<(Self, Connection), DatabaseError> {
-        let _one_at_a_time = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = file::private_directory(state_dir)?.join(kind.file_name);
+        let directory = file::private_directory(state_dir)?;
+        // Within this process because of the invariant above on descriptors; of several, because SQLite does not wait for others when
+        // it turns a new file to its write-ahead log.
+        let _one_at_a_time = file::alone_in(&directory)?;
+        let path = directory.join(kind.file_name);
         let identity = file::private_file(&path)?;
         let connection = connect(&path)?;
         let fault = |e: rusqlite::Error| Fault::of(&e, &path);

@@ -31,7 +31,7 @@ fn document(changes: u64) -> Document {
     let id: KeysetId = "demo/users".parse().unwrap();
     (1..=changes).fold(Document::empty(id, KeyClass::Hmac), |document, n| {
         let cause = Cause { now: at(n), trigger: Trigger::Operator, reason: format!("wish {n}"), by: Some("ada (1000)".into()) };
-        let mut draft = Draft::of(&document, cause, Promise::default());
+        let mut draft = Draft::of(&document, Some(document.digest()), cause, Promise::default());
         draft.request_rotation(Some(Intent::new("ada (1000)", at(n), "because")));
         draft.finish()
     })

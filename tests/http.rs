@@ -85,6 +85,18 @@ async fn what_has_no_key_set_is_one_answer() {
 }
 
 #[tokio::test]
+async fn while_keysets_are_loaded_nobody_is_told_that_there_is_none() {
+    let host = Host::verifiers().await;
+    confirm(&host.environment);
+    host.environment.loaded.store(false, std::sync::atomic::Ordering::Release);
+    assert_eq!(host.ask("GET", USERS, "").await.status, 200, "what is loaded is served");
+    for path in ["/demo/new/.well-known/jwks.json", "/demo/nosuch/.well-known/jwks.json"] {
+        let answer = host.ask("GET", path, "").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_is_not_fresh_says_so_or_refuses() {
     let host = Host::verifiers().await;
     let stale = host.ask("GET", USERS, "").await;

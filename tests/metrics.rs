@@ -26,7 +26,7 @@ fn text(metrics: &Metrics, board: &Board) -> String {
 
 fn moved(keyset: &KeysetId, from: StateName, to: StateName, trigger: Trigger) -> Event {
     let change = Change::KeyMoved { kid: "k".parse().unwrap(), from: Some(from), to };
-    let entry = HistoryEntry { generation: Generation(2), at: noon().wall, trigger, reason: String::new(), by: None, change };
+    let entry = HistoryEntry { generation: Generation(2), at: noon().wall, trigger, reason: "".into(), by: None, change };
     Event::Changed { keyset: keyset.clone(), entry }
 }
 
@@ -63,7 +63,7 @@ fn the_text_is_the_golden_one() {
     let metrics = Metrics::new(noon()).unwrap();
     let users = environment.id(&"users".parse().unwrap());
     one_life(&metrics, &users);
-    metrics.expect_targets(&users, ["/run/demo/a \"quoted\\ one.pem"].into_iter());
+    metrics.expect_targets(&users, ["/run/demo/a \"quoted\\ one.pem".to_owned()].into_iter());
     let of_no_run = |line: &&str| !["process_", "# HELP process_", "# TYPE process_"].iter().any(|own| line.starts_with(own));
     let text: String = text(&metrics, &board).lines().filter(of_no_run).flat_map(|line| [line, "\n"]).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");

@@ -45,7 +45,7 @@ fn the_demo_rotates_in_seconds() {
     }
     let target = &keyset(&demo, "user-sessions").publish[0];
     assert_eq!((target.format, target.audience, target.mode), (TargetFormat::Jwks, Audience::Verifiers, 0o644));
-    assert_eq!(target.path_in("/s".as_ref()), Path::new("/s/demo/user-sessions.jwks.json"));
+    assert_eq!(target.beside("/s".as_ref()).path, Path::new("/s/demo/user-sessions.jwks.json"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use keyrota::board::{Board, EnvironmentBoard, PolicyStanding};
 use keyrota::clock::Reading;
 use keyrota::digest::Digest;
+use keyrota::document::history::HISTORY_LENGTH;
 use keyrota::document::{Document, Facts};
 use keyrota::event::Event;
 use keyrota::freshness::Freshness;
@@ -20,7 +21,7 @@ use keyrota::name::{EnvironmentName, KeysetId, KeysetName};
 use keyrota::policy::{Mode, Source, Start, VerifierShape};
 use keyrota::publish::Files;
 use keyrota::reconcile::{KeyOrders, Order, Ports, Reconciler, Status, Wanted};
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::store::memory::MemoryStore;
 use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
 use keyrota::time::{Span, Timestamp};
@@ -68,7 +69,7 @@ pub fn rules() -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: false,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 
@@ -162,7 +163,7 @@ impl<S: Store, W: Witness> World<S, W> {
         board.put(Arc::clone(&environment));
         let store = Counted { store, reads: AtomicU64::new(0), swaps: AtomicU64::new(0), looks: AtomicU64::new(0) };
         let clock = Mutex::new(Reading { wall, boot: Span::hours(1) });
-        Arc::new(Self { store, stock: Stock::default(), board, environment, witness, files: Files::new("/nowhere".into()), clock })
+        Arc::new(Self { store, stock: Stock::default(), board, environment, witness, files: Files, clock })
     }
 
     /// A reconciler of `keysets` keysets in this world.
@@ -251,8 +252,11 @@ pub async fn grown(keys: usize) -> (Document, Timestamp) {
     let start = "2026-01-01T00:00:00Z".parse().unwrap();
     let world = World::new(MemoryStore::new(environment()), Memory::default(), start);
     let mut reconciler = world.reconciler(1);
-    let grown = |document: &Document| document.tombstones.len() >= 8 && document.history.len() >= 32 && document.live().count() == keys;
-    world.live(&mut reconciler, |_| world.first().is_some_and(|document| grown(&document))).await;
+    let full = |document: &Document| document.tombstones.len() >= 8 && document.history.len() == HISTORY_LENGTH;
+    let grown = |document: &Document| full(document) && document.live().count() == keys;
+    let most = 2000;
+    let changes = world.live(&mut reconciler, |changes| changes > most || world.first().is_some_and(|document| grown(&document))).await;
+    assert!(changes <= most, "no document with {keys} live keys came about in {changes} changes");
     let document = world.first().unwrap();
     ((*document).clone(), world.clock().wall)
 }
@@ -273,10 +277,4 @@ pub fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-}
-
-/// The middle one.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

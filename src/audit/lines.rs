@@ -68,7 +68,7 @@ impl Line {
             generation: Some(entry.generation),
             trigger: Some(entry.trigger),
             actor: entry.by.clone(),
-            reason: Some(entry.reason.clone()),
+            reason: Some(entry.reason.to_string()),
             recovered,
             ..Self::plain(at, kind, Some(keyset), Told(&entry.change).to_string())
         }

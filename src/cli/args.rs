@@ -3,7 +3,9 @@
 
 #![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
 
+mod handed;
 mod run;
+mod trail;
 pub mod verbs;
 
 use std::path::PathBuf;

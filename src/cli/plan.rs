@@ -177,7 +177,7 @@ fn one(id: &KeysetId, known: &Known, wish: Option<Wish>, edited: bool, now: Time
 fn standing(document: &Document, rules: &Rules, in_force: bool) -> Standing {
     let (held, asked) = (document.class, rules.spec.class());
     match () {
-        () if rules.orphaned => Standing::Orphaned,
+        () if rules.is_orphaned() => Standing::Orphaned,
         () if !document.is_stored() && in_force => Standing::Kept,
         () if !document.is_stored() => Standing::New,
         () if held != asked => {

@@ -209,9 +209,8 @@ impl Environment {
         for (name, document) in documents {
             for target in self.reconciler.targets(name) {
                 let whose = format!("{} {}", self.board.id(name), target.path.display());
-                let resolved = crate::policy::FileTarget { path: target.path_in(&self.house.state_dir), ..target };
                 let document = Arc::clone(document);
-                let found = tokio::task::spawn_blocking(move || read_back(&resolved, &document)).await;
+                let found = tokio::task::spawn_blocking(move || read_back(&target, &document)).await;
                 let broken = |says: &str, hint: &str| Finding::not_ok(Verdict::Broken, "targets", &whose, says, hint);
                 match found {
                     Ok(Ok(ReadBack::Equal { .. })) => equal += 1,

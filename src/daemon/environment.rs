@@ -22,7 +22,7 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::Policy;
+use crate::policy::{FileTarget, Policy};
 use crate::publish::Files;
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
@@ -94,7 +94,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, hold: Option<Vec<String>>)
         store: MeasuredStore::new(house.store.environment(&name), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
         orders: Orders::new(Arc::clone(&house.forge), ready),
-        files: Files::new(house.state_dir.clone()),
+        files: Files,
         board: Arc::clone(&board),
     });
     let poll_every = ports.store.poll_every().to_std();
@@ -221,10 +221,10 @@ impl Environment {
                 let signers = keyset.signers.clone();
                 cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
             }
-            let targets = keyset.publish.iter().map(|target| target.path.display().to_string()).collect::<Vec<_>>();
-            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(String::as_str));
+            let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
+            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(FileTarget::name));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
-            wanted.insert(name.clone(), Wanted { rules, targets: keyset.publish.clone().into(), inception: keyset.inception });
+            wanted.insert(name.clone(), Wanted { rules, targets, inception: keyset.inception });
         }
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };

@@ -6,7 +6,9 @@
 mod imports;
 mod intents;
 
-use super::{Active, Change, Document, End, Generation, HistoryEntry, Incoming, LINEAGE_LENGTH, MOST_LIVE_KEYS};
+use std::sync::Arc;
+
+use super::{Active, Change, Document, End, HistoryEntry, Incoming, LINEAGE_LENGTH, MOST_LIVE_KEYS};
 use super::{HeldFacts, Retiring, Stage, StateName, Tombstone, Trigger};
 use crate::digest::Digest;
 use crate::document::history::HISTORY_LENGTH;
@@ -75,7 +77,7 @@ pub struct Promise {
 #[derive(Debug)]
 pub struct Draft {
     document: Document,
-    parent: Option<(Generation, Digest)>,
+    parent: Option<Digest>,
     cause: Cause,
     promise: Promise,
     changes: Vec<Change>,
@@ -84,16 +86,10 @@ pub struct Draft {
 type Legal = Result<(), IllegalChange>;
 
 impl Draft {
-    /// Begins the successor of `document`.
-    pub fn of(document: &Document, cause: Cause, promise: Promise) -> Self {
-        let parent = document.is_stored().then(|| (document.generation, document.digest()));
-        Self { parent, ..Self::foretelling(document, cause, promise) }
-    }
-
-    /// Begins a successor of `document` that is only looked at and never stored: its lineage does not name `document`, whose digest
-    /// would cost writing all of it out.
-    pub fn foretelling(document: &Document, cause: Cause, promise: Promise) -> Self {
-        Self { document: document.clone(), parent: None, cause, promise, changes: Vec::new() }
+    /// Begins the successor of `document`, whose digest is `parent`: the successor's lineage names it. `None` for a successor that is
+    /// only looked at and never stored, because a digest costs writing a whole document out.
+    pub fn of(document: &Document, parent: Option<Digest>, cause: Cause, promise: Promise) -> Self {
+        Self { document: document.clone(), parent, cause, promise, changes: Vec::new() }
     }
 
     /// When the change was decided.
@@ -109,23 +105,26 @@ impl Draft {
     /// Makes the successor: one generation further, with its predecessor's digest and its changes in the history.
     pub fn finish(self) -> Document {
         let Self { mut document, parent, cause, changes, .. } = self;
-        document.generation = document.generation.next();
-        document.updated_at = document.updated_at.max(cause.now);
-        if let Some(parent) = parent {
-            document.lineage.insert(0, parent);
+        if let Some(parent) = parent.filter(|_| document.is_stored()) {
+            document.lineage.insert(0, (document.generation, parent));
             document.lineage.truncate(LINEAGE_LENGTH);
         }
+        document.generation = document.generation.next();
+        document.updated_at = document.updated_at.max(cause.now);
+        let said = document.history.iter().rev().find(|entry| *entry.reason == *cause.reason);
+        let reason = said.map_or_else(|| cause.reason.into(), |entry| Arc::clone(&entry.reason));
         let (generation, at, trigger) = (document.generation, cause.now, cause.trigger);
         document.history.extend(changes.into_iter().map(|change| HistoryEntry {
             generation,
             at,
             trigger,
-            reason: cause.reason.clone(),
+            reason: Arc::clone(&reason),
             by: cause.by.clone(),
             change,
         }));
         let excess = document.history.len().saturating_sub(HISTORY_LENGTH);
         document.history.drain(..excess);
+        document.let_go_of_spare_room();
         document
     }
 

@@ -1,5 +1,7 @@
 //! What happened to a keyset lately, kept in its document so that an audit trail can be completed after a crash.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::StateName;
@@ -73,7 +75,7 @@ pub struct HistoryEntry {
     /// What set it off.
     pub trigger: Trigger,
     /// Why, as a sentence.
-    pub reason: String,
+    pub reason: Arc<str>,
     /// Who asked for it, if somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,

@@ -136,6 +136,11 @@ enum StoredEnd {
     },
 }
 
+/// Names the schema that was found, but no more of it than fits on a line.
+fn other_schema(found: &str) -> StoredError {
+    StoredError::OtherSchema(found.chars().take(64).collect())
+}
+
 impl Document {
     /// The document as the bytes that the store holds and that signers read.
     pub fn to_stored(&self) -> SecretBytes {
@@ -198,15 +203,21 @@ impl Document {
             Ok(stored) => stored,
             Err(error) => {
                 let other = serde_json::from_slice::<SchemaOnly>(bytes).ok().filter(|s| s.schema != SCHEMA);
-                return Err(other.map_or_else(|| malformed(error), |s| StoredError::OtherSchema(s.schema)));
+                return Err(other.map_or_else(|| malformed(error), |s| other_schema(&s.schema)));
             }
         };
         if stored.schema != SCHEMA {
-            return Err(StoredError::OtherSchema(stored.schema.into_owned()));
+            return Err(other_schema(&stored.schema));
         }
         let flat_kid = stored.kid.clone();
-        let document = stored.into_document().map_err(StoredError::Contradiction)?;
+        let mut document = stored.into_document().map_err(StoredError::Contradiction)?;
         document.check().map_err(StoredError::Contradiction)?;
+        for jwk in document.live().filter_map(|live| live.key.public_jwk()) {
+            let refused = |_| StoredError::Contradiction(format!("the public half of {} is malformed or weak", jwk.kid));
+            jwk.numbers.check().map_err(refused)?;
+        }
+        document.let_go_of_spare_room();
+        document.share_texts();
         if flat_kid.as_ref() != document.active.as_ref().map(|a| &a.key.kid) {
             return Err(StoredError::Contradiction("its `kid` is not that of the active key".into()));
         }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 
@@ -91,7 +91,12 @@ pub fn bind(directory: &Path, name: &str, mode: u32, group: Option<u32>) -> Resu
 
 fn check(directory: &Path) -> Result<(), SocketError> {
     let hint = "create it for keyrota's user, or use another --runtime-dir";
-    let failed = |source| SocketError::System { path: directory.to_owned(), what: "looking at it", source, hint };
+    let failed = |source| SocketError::System { path: directory.to_owned(), what: "making or looking at it", source, hint };
+    // The last part of the path is ours to make; what is above it says where this machine keeps such things.
+    match fs::DirBuilder::new().mode(0o755).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
     let metadata = fs::metadata(directory).map_err(failed)?;
     if !metadata.is_dir() {
         return Err(failed(io::ErrorKind::NotADirectory.into()));
@@ -191,12 +196,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_open_or_missing_directory_is_refused() {
+    async fn a_missing_directory_is_made_and_an_open_one_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let refused = bind(folder.path(), "a.sock", 0o660, None).unwrap_err();
         assert!(matches!(&refused, SocketError::Open { mode: 0o777, .. }), "{refused}");
-        let missing = bind(&folder.path().join("no"), "a.sock", 0o660, None).unwrap_err();
+        let (_listener, _bound) = bind(&folder.path().join("made"), "a.sock", 0o660, None).unwrap();
+        assert_eq!(fs::metadata(folder.path().join("made")).unwrap().mode() & 0o777, 0o755);
+        let missing = bind(&folder.path().join("no/where"), "a.sock", 0o660, None).unwrap_err();
         assert!(missing.to_string().contains("hint: create it"), "{missing}");
     }
 }

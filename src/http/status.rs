@@ -145,7 +145,7 @@ fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> Keyse
             label: overdue.because.label().to_owned(),
             because: overdue.because.to_string(),
         }),
-        troubles: status.troubles.iter().map(|t| TroubleReport { part: part(t.part).into(), what: t.what.clone() }).collect(),
+        troubles: status.troubles.iter().map(|t| TroubleReport { part: part(&t.part).into(), what: t.what.clone() }).collect(),
     }
 }
 
@@ -159,7 +159,7 @@ fn of_rules(status: &Status, now: Timestamp) -> RulesReport {
         rollback_window: rules.rollback_window,
         propagation: waits.propagation,
         retention: waits.retention,
-        orphaned: rules.orphaned,
+        orphaned: rules.is_orphaned(),
         stated: Some((**rules).clone()),
     }
 }
@@ -174,11 +174,11 @@ pub(crate) fn waits(status: &Status, now: Timestamp) -> Waits {
     Waits { facts, propagation: facts.propagation(), retention: facts.retention(), window }
 }
 
-const fn part(part: Part) -> &'static str {
+const fn part(part: &Part) -> &'static str {
     match part {
         Part::Store => "store",
         Part::Witness => "witness",
         Part::Keygen => "keygen",
-        Part::Target => "target",
+        Part::Target(_) => "target",
     }
 }

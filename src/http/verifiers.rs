@@ -11,6 +11,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
@@ -51,8 +52,9 @@ impl Verifiers {
             return Err(Refusal::method("GET, HEAD"));
         }
         let environment = self.desk.board.environment(environment).ok_or_else(unknown)?;
-        let cell = environment.keyset(keyset).ok_or_else(unknown)?;
-        let served = cell.served().ok_or_else(unknown)?;
+        let absent = || if environment.loaded.load(Ordering::Acquire) { unknown() } else { Refusal::not_loaded(environment.name.as_str()) };
+        let cell = environment.keyset(keyset).ok_or_else(absent)?;
+        let served = cell.served().ok_or_else(absent)?;
         let rendered = served.jwks.as_ref().ok_or_else(unknown)?;
         let manner = cell.manner();
         let fresh = environment.freshness.is_fresh((self.desk.clock)());

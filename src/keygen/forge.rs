@@ -54,9 +54,11 @@ impl KeyForge {
     pub async fn generate_many(&self, specs: &[KeySpec], now: Timestamp) -> Vec<Result<Key, KeygenError>> {
         let ordered: Vec<_> = specs.iter().map(|spec| self.order(spec, now)).collect();
         let mut keys = Vec::with_capacity(specs.len());
-        for answer in ordered {
+        // The last first: by then the others are there, so that nobody is woken for each of them.
+        for answer in ordered.into_iter().rev() {
             keys.push(answer.await.unwrap_or(Err(KeygenError::Stopped)));
         }
+        keys.reverse();
         keys
     }
 

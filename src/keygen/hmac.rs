@@ -52,8 +52,8 @@ pub fn hmac_tag(algorithm: Algorithm, key: &[u8], message: &[u8]) -> Option<Vec<
 }
 
 /// Whether the secret is as long as its hash and a message signed with it verifies.
-pub(super) fn round_trip(algorithm: Algorithm, secret: &SecretText, message: &[u8]) -> bool {
-    let key = secret.expose().as_bytes();
+pub(super) fn round_trip(algorithm: Algorithm, secret: &SecretText) -> bool {
+    let (key, message) = (secret.expose().as_bytes(), b"keyrota self-check");
     let (Some(tag), Some(hash)) = (hmac_tag(algorithm, key, message), hash(algorithm)) else { return false };
     hmac::verify(&hmac::Key::new(hash, key), message, &tag).is_ok()
 }

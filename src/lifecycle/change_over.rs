@@ -4,14 +4,14 @@ use super::{Because, Case, Chosen, Step, StepKind, Wait, chosen};
 use crate::document::{Active, Trigger};
 use crate::name::Kid;
 use crate::observed::PlaceKind;
-use crate::policy::{Mode, Source};
+use crate::policy::{Mode, Source, VerifierShape};
 use crate::time::Timestamp;
 
 impl Case<'_> {
     /// The change-over: every verifier has had the chance to fetch the key, the window is open, nobody holds it back.
     pub(super) fn activate(&self, wait: &mut Wait) -> Chosen {
         let active = self.document.active.as_ref()?;
-        if self.rules.orphaned {
+        if self.rules.is_orphaned() {
             return None;
         }
         let (incoming, published_at) = self.oldest_published()?;
@@ -43,12 +43,16 @@ impl Case<'_> {
             // The window is part of the forecast: a key that is ready just after it closes waits for the next one.
             return Err((self.window_from(ready, active).map_or(Some(ready), |(at, _)| at), because));
         }
+        if let Some(broken) = self.broken_policy() {
+            return Err((None, broken));
+        }
         if let Some(until) = self.document.intents.frozen_until(now) {
             return Err((Some(until), Because::Frozen));
         }
         let approved = self.document.intents.approves(kid);
         let asked = self.document.intents.rotate.is_some();
         match self.rules.mode {
+            _ if self.rules.verifier == VerifierShape::SingleKey && !approved => return Err((None, Because::Approval)),
             Mode::Approve if !approved => return Err((None, Because::Approval)),
             Mode::Manual if !approved && !asked => return Err((None, Because::Manual)),
             _ if self.document.intents.hold.is_some() && !approved => return Err((None, Because::Approval)),
@@ -84,7 +88,7 @@ impl Case<'_> {
     /// A successor is made when it is due, so that it will have waited by the time it is needed.
     pub(super) fn generate(&self, wait: &mut Wait) -> Chosen {
         let active = self.document.active.as_ref()?;
-        if !self.document.incoming.is_empty() || self.rules.orphaned {
+        if !self.document.incoming.is_empty() || self.rules.is_orphaned() {
             return None;
         }
         let now = self.observed.now;
@@ -99,6 +103,7 @@ impl Case<'_> {
             () if self.is_full() => Some((None, Because::Full)),
             () if now < at => Some((Some(at), Because::Schedule)),
             () if self.document.intents.rotate_now.is_some() => None,
+            () if let Some(broken) = self.broken_policy() => Some((None, broken)),
             () => self.document.intents.frozen_until(now).map(|until| (Some(until), Because::Frozen)),
         };
         if let Some((at, because)) = held {

@@ -34,18 +34,18 @@ impl Case<'_> {
     }
 
     fn too_old_at(&self, incoming: &Incoming) -> Option<Timestamp> {
-        (!self.rules.orphaned).then(|| incoming.key.created_at + self.rules.max_age)
+        self.rules.in_force().then(|| incoming.key.created_at + self.rules.max_age)
     }
 
     /// Each distinct specification discards once: replicas with different policies do not take turns.
     fn misfits(&self, incoming: &Incoming) -> bool {
-        !self.rules.orphaned && !self.rules.spec.fits(&incoming.key) && !self.document.started_specs.contains(&self.rules.spec.digest())
+        self.rules.in_force() && !self.rules.spec.fits(&incoming.key) && !self.document.started_specs.contains(&self.rules.spec.digest())
     }
 
     /// Without an active key nothing signs: the best incoming one takes over as soon as it can be fetched everywhere, whatever
     /// window, mode or freeze say. Without an incoming one, one is made.
     pub(super) fn first_key(&self, wait: &mut Wait) -> Chosen {
-        if self.document.active.is_some() || self.rules.orphaned {
+        if self.document.active.is_some() || self.rules.is_orphaned() {
             return None;
         }
         if let Some((incoming, published_at)) = self.oldest_published() {
@@ -63,6 +63,7 @@ impl Case<'_> {
         let begun = self.document.is_stored();
         let because = match () {
             () if self.rules.source == Source::External => Because::External,
+            () if let Some(broken) = self.broken_policy().filter(|_| !begun) => broken,
             () if !begun && self.rules.start == Start::Import => Because::External,
             () if !begun && !self.observed.may_create => Because::Inception,
             () if self.is_full() => Because::Full,

@@ -40,12 +40,19 @@ impl Because {
 /// Whether the change-over of this keyset is late, since when and why. A keyset without an active key is late from the start; one
 /// that rotates by hand is late only when its key passes `max_age`.
 pub fn overdue(document: &Document, rules: &Rules, observed: &Observed) -> Option<Overdue> {
-    if rules.orphaned {
+    if rules.is_orphaned() {
         return None;
     }
     let waits = Waits::at(document, rules, observed.now);
     let since = match &document.active {
-        None => document.updated_at,
+        // Of one that was never stored nobody knows since when.
+        None => {
+            if document.is_stored() {
+                document.updated_at
+            } else {
+                observed.serving_since
+            }
+        }
         Some(active) if rules.mode == crate::policy::Mode::Manual => active.key.created_at + rules.max_age,
         Some(active) => waits.change_over_due(active, rules),
     };

@@ -1,5 +1,6 @@
 //! The steps that a keyset can take, and how a step becomes the next document.
 
+use crate::digest::Digest;
 use crate::document::change::{Cause, Draft, IllegalChange, Promise};
 use crate::document::{Document, HeldFacts, Trigger};
 use crate::key::{Key, KeySpec};
@@ -135,45 +136,22 @@ impl Step {
     }
 }
 
-/// The document after `step`, decided at `now`. A `Generate` takes the key that was made for it.
+/// The document after `step`, decided at `now`. A `Generate` takes the key that was made for it. `parent` is the digest of `document`
+/// (see [`Draft::of`]).
 ///
 /// # Errors
 /// If the document does not allow the step, or a `Generate` comes without its key.
 pub fn apply(
     document: &Document,
-    step: &Step,
-    reason: &Reason,
+    parent: Option<Digest>,
+    (step, reason): (&Step, &Reason),
     rules: &Rules,
     now: Timestamp,
     new_key: Option<Key>,
 ) -> Result<Document, IllegalChange> {
-    let (cause, promise) = circumstances(document, reason, rules, now);
-    carried_out(Draft::of(document, cause, promise), step, rules, new_key)
-}
-
-/// As [`apply`], for a document that is only looked at and never stored: its lineage does not grow, which makes it much cheaper.
-///
-/// # Errors
-/// As [`apply`].
-pub fn foretell(
-    document: &Document,
-    step: &Step,
-    reason: &Reason,
-    rules: &Rules,
-    now: Timestamp,
-    new_key: Option<Key>,
-) -> Result<Document, IllegalChange> {
-    let (cause, promise) = circumstances(document, reason, rules, now);
-    carried_out(Draft::foretelling(document, cause, promise), step, rules, new_key)
-}
-
-fn circumstances(document: &Document, reason: &Reason, rules: &Rules, now: Timestamp) -> (Cause, Promise) {
     let waits = Waits::at(document, rules, now);
     let cause = Cause { now, trigger: reason.trigger, reason: reason.text.clone(), by: None };
-    (cause, Promise { propagation: waits.propagation, retention: waits.retention })
-}
-
-fn carried_out(mut draft: Draft, step: &Step, rules: &Rules, new_key: Option<Key>) -> Result<Document, IllegalChange> {
+    let mut draft = Draft::of(document, parent, cause, Promise { propagation: waits.propagation, retention: waits.retention });
     match step {
         Step::Generate { spec } => {
             let key = new_key.ok_or(IllegalChange::NoKey)?;

@@ -46,11 +46,11 @@ impl Counts {
         self.lock().retain(|keyset, _| keep(keyset));
     }
 
-    pub fn expect_targets<'a>(&self, keyset: &KeysetId, targets: impl Iterator<Item = &'a str>) {
+    pub fn expect_targets(&self, keyset: &KeysetId, targets: impl Iterator<Item = String>) {
         let counted = self.entry(keyset);
         let mut inner = counted.lock();
         let mut before = std::mem::take(&mut inner.targets);
-        inner.targets = targets.map(|name| (name.to_owned(), before.remove(name).unwrap_or_default())).collect();
+        inner.targets = targets.map(|name| before.remove_entry(&name).unwrap_or_else(|| (name, Target::default()))).collect();
     }
 
     pub fn record(&self, event: &Event, now: Timestamp) {
@@ -71,13 +71,13 @@ impl Counts {
                 }
                 *target = Target { last_success: Some(now), last_attempt: Some(now), drift: false, ..*target };
             }
-            Event::Trouble { keyset, part: Part::Target, what } => {
-                for (_, target) in self.entry(keyset).lock().targets.iter_mut().filter(|(name, _)| what.contains(name.as_str())) {
+            Event::Trouble { keyset, part: Part::Target(name), .. } => {
+                if let Some(target) = self.entry(keyset).lock().targets.get_mut(name) {
                     *target = Target { failed: target.failed + 1, last_attempt: Some(now), drift: true, ..*target };
                 }
             }
-            Event::TroubleOver { keyset, part: Part::Target } => {
-                for target in self.entry(keyset).lock().targets.values_mut() {
+            Event::TroubleOver { keyset, part: Part::Target(name) } => {
+                if let Some(target) = self.entry(keyset).lock().targets.get_mut(name) {
                     target.drift = false;
                 }
             }
@@ -135,18 +135,19 @@ mod tests {
                 generation: Generation(2),
                 at,
                 trigger: Trigger::Schedule,
-                reason: String::new(),
+                reason: "".into(),
                 by: None,
                 change: Change::KeyMoved { kid: "k".parse().unwrap(), from, to: StateName::Published },
             },
         };
-        counts.expect_targets(&id, ["/a.pem", "/b.pem"].into_iter());
+        let expect = |names: &[&str]| counts.expect_targets(&id, names.iter().map(|name| (*name).to_owned()));
+        expect(&["/a.pem", "/b.pem"]);
         counts.record(&moved(None), at);
         counts.record(&moved(Some(StateName::Staged)), at);
         counts.record(&moved(Some(StateName::Staged)), at);
         counts.record(&Event::TargetWritten { keyset: id.clone(), target: "/a.pem".into(), drift: false }, at);
-        let what = "/b.pem holds a key that this keyset does not know".to_owned();
-        counts.record(&Event::Trouble { keyset: id.clone(), part: Part::Target, what }, at);
+        let what = "/b.pem holds a key that this keyset does not know, and so does /a.pem".to_owned();
+        counts.record(&Event::Trouble { keyset: id.clone(), part: Part::Target("/b.pem".into()), what }, at);
         let counted = counts.of(&id).unwrap();
         let inner = counted.lock();
         assert_eq!(inner.transitions, [((StateName::Staged, StateName::Published, Trigger::Schedule), 2)].into());
@@ -154,7 +155,7 @@ mod tests {
         let failed = Target { failed: 1, last_attempt: Some(at), drift: true, ..Target::default() };
         assert_eq!(inner.targets, [("/a.pem".to_owned(), written), ("/b.pem".to_owned(), failed)].into());
         drop(inner);
-        counts.expect_targets(&id, ["/b.pem"].into_iter());
+        expect(&["/b.pem"]);
         assert_eq!(counted.lock().targets.len(), 1, "a target that is not wanted any more vanishes, the other keeps its count");
         assert_eq!(counted.lock().targets.get("/b.pem"), Some(&failed));
         counts.retain(|_| false);

@@ -4,7 +4,7 @@ use super::{ImportRole, Refusal, Verb, may_sign, successor};
 use crate::document::{Document, End};
 use crate::name::Kid;
 use crate::policy::{Mode, Source, Start, VerifierShape};
-use crate::rules::Rules;
+use crate::rules::{Rules, Standing};
 use crate::time::Timestamp;
 
 /// Whether `verb` may be granted on `document` at `now`.
@@ -42,7 +42,7 @@ pub fn judge(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) ->
 /// If a policy does.
 pub fn removable(document: &Document, rules: &Rules, in_policy: bool) -> Result<(), Refusal> {
     let id = &document.id;
-    if in_policy || !rules.orphaned {
+    if in_policy || !rules.is_orphaned() {
         let hint = "take it out of the policy, then `keyrota reload --wait`, then remove it".to_owned();
         return Err(Refusal::Unsafe { what: format!("{id} is in the policy of its environment, and its signers rely on it"), hint });
     }
@@ -85,9 +85,9 @@ impl Case<'_> {
     /// keyrota can make a key for it.
     fn can_generate(&self, doing: &str) -> Result<(), Refusal> {
         let id = &self.id;
-        if self.rules.orphaned {
-            let what = format!("{id} cannot {doing}: no policy in force asks for it, so no key is made (its file is gone or broken)");
-            return Err(harmful(what, format!("`keyrota check`, mend the policy and `keyrota reload --wait`; or `keyrota remove {id}`")));
+        if self.rules.is_orphaned() {
+            let what = format!("{id} cannot {doing}: it is in no policy that is in force, so no key is made for it");
+            return Err(harmful(what, format!("put it back into the policy and `keyrota reload --wait`; or `keyrota remove {id}`")));
         }
         if self.rules.source == Source::External {
             let what = format!("{id} cannot {doing}: its keys come from elsewhere and keyrota makes none");
@@ -99,7 +99,12 @@ impl Case<'_> {
         Ok(())
     }
 
-    fn not_frozen(&self) -> Result<(), Refusal> {
+    /// Nothing that can wait begins on the word of a policy that is broken, or against that of another operator.
+    fn may_begin(&self) -> Result<(), Refusal> {
+        if self.rules.standing == Standing::Broken {
+            let what = format!("the policy file of {} is broken, so nothing begins that can wait", self.id);
+            return Err(harmful(what, "`keyrota check` says where; mend it, then `keyrota reload --wait`"));
+        }
         match self.document.intents.freeze.as_ref().filter(|freeze| self.now < freeze.until) {
             None => Ok(()),
             Some(freeze) => {
@@ -113,7 +118,7 @@ impl Case<'_> {
     fn rotate(&self) -> Result<(), Refusal> {
         let (id, intents) = (&self.id, &self.document.intents);
         self.can_generate("be rotated")?;
-        self.not_frozen()?;
+        self.may_begin()?;
         if self.document.active.is_none() {
             return Err(pointless(format!("{id} has no active key, and its next one is on its way"), format!("`keyrota status {id}`")));
         }
@@ -129,7 +134,7 @@ impl Case<'_> {
     fn rotate_now(&self) -> Result<(), Refusal> {
         let id = &self.id;
         self.can_generate("be rotated")?;
-        self.not_frozen()?;
+        self.may_begin()?;
         if self.rules.verifier == VerifierShape::SingleKey {
             let what = format!("the verifier of {id} holds a single key, so a change-over must follow its own");
             return Err(harmful(what, format!("`keyrota rotate {id}`, give the verifier the new key, then `keyrota approve`")));
@@ -154,12 +159,12 @@ impl Case<'_> {
             return Err(pointless(what, format!("`keyrota status {id}` lists the keys that live")));
         }
         let signs = document.active.as_ref().is_none_or(|active| active.key.kid == *kid);
-        let others = document.incoming.iter().filter(|i| i.key.kid != *kid);
+        let mut others = document.incoming.iter().filter(|i| i.key.kid != *kid);
         if document.live_key(kid).is_none() || !signs {
             return Ok(()); // whoever does not exist is refused by the document itself
         }
         let taken_over = document.active.is_some() && successor(document, self.now).is_some();
-        let on_its_way = others.clone().any(|i| may_sign(document, i, self.now)) && !self.rules.orphaned;
+        let on_its_way = others.any(|i| may_sign(document, i, self.now)) && !self.rules.is_orphaned();
         if taken_over || on_its_way { Ok(()) } else { self.can_generate(&format!("lose {kid}, its last key that signs")) }
     }
 
@@ -176,7 +181,7 @@ impl Case<'_> {
         if until <= self.now {
             return Err(pointless(format!("{until} is over, and a freeze lasts until a moment to come"), "`--until 24h`, or a later time"));
         }
-        if self.rules.orphaned {
+        if self.rules.is_orphaned() {
             let what = format!("nothing is scheduled for {id}: no policy in force asks for it");
             return Err(pointless(what, format!("`keyrota status {id}` says what happens to it")));
         }
@@ -210,7 +215,7 @@ impl Case<'_> {
             let what = format!("{id} exists already, at generation {}", self.document.generation);
             return Err(pointless(what, format!("`keyrota status {id}` shows its keys")));
         }
-        if self.rules.orphaned {
+        if !self.rules.in_force() {
             return Err(pointless(
                 format!("there is no {id} in a policy that is in force"),
                 "`keyrota check`, then `keyrota reload --wait`",
@@ -225,7 +230,7 @@ impl Case<'_> {
 
     fn import(&self, role: ImportRole, key: &crate::key::Key) -> Result<(), Refusal> {
         let (id, rules) = (&self.id, self.rules);
-        if rules.orphaned {
+        if !rules.in_force() {
             let what = format!("nothing can be handed in for {id}: no policy in force asks for it");
             return Err(pointless(what, "`keyrota check`, mend the policy, then `keyrota reload --wait`"));
         }

@@ -41,7 +41,7 @@ pub enum Audience {
 /// A file (for `pem` a directory) that keyrota writes and reads back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileTarget {
-    /// The path as the policy states it: absolute, or beginning with [`STATE_DIR`]. [`FileTarget::path_in`] resolves it.
+    /// The path as the policy states it: absolute, or beginning with [`STATE_DIR`]. [`FileTarget::beside`] resolves it.
     pub path: PathBuf,
     /// What is written.
     pub format: TargetFormat,
@@ -56,21 +56,25 @@ pub struct FileTarget {
 }
 
 impl FileTarget {
-    /// Where the file really is, given the daemon's state directory.
+    /// The same target with the path that it has for a daemon with this state directory.
     ///
     /// ```
     /// # use keyrota::policy::{Audience, FileTarget, TargetFormat};
     /// # let mut target = FileTarget { path: "{state_dir}/jwks/a.json".into(), format: TargetFormat::Jwks,
     /// #     audience: Audience::Verifiers, mode: 0o644, group: None, replace: false };
-    /// assert_eq!(target.path_in("/var/lib/keyrota".as_ref()), std::path::Path::new("/var/lib/keyrota/jwks/a.json"));
+    /// assert_eq!(target.beside("/var/lib/keyrota".as_ref()).path, std::path::Path::new("/var/lib/keyrota/jwks/a.json"));
     /// target.path = "/etc/app/a.json".into();
-    /// assert_eq!(target.path_in("/var/lib/keyrota".as_ref()), std::path::Path::new("/etc/app/a.json"));
+    /// assert_eq!(target.beside("/var/lib/keyrota".as_ref()), target);
     /// ```
-    pub fn path_in(&self, state_dir: &Path) -> PathBuf {
-        match self.path.strip_prefix(STATE_DIR) {
-            Ok(rest) => state_dir.join(rest),
-            Err(_) => self.path.clone(),
-        }
+    #[must_use]
+    pub fn beside(&self, state_dir: &Path) -> Self {
+        let path = self.path.strip_prefix(STATE_DIR).map_or_else(|_| self.path.clone(), |rest| state_dir.join(rest));
+        Self { path, ..self.clone() }
+    }
+
+    /// What logs, metrics and the witness call it: its path.
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// Whether what is written there includes something secret.

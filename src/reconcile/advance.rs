@@ -11,7 +11,7 @@ use crate::key::KeyClass;
 use crate::lifecycle::{Decision, Reason, Step, Wait, apply, overdue};
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
-use crate::rules::Rules;
+use crate::rules::{Rules, Standing};
 use crate::store::{Loaded, Store as _, StoreError, SwapError};
 use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
@@ -216,7 +216,7 @@ impl<P: Ports> Context<'_, P> {
         if self.ports.clock().boot > began.boot + LONGEST_DECISION {
             return Then::GoOn;
         }
-        let next = match apply(document, &step, &reason, rules, decided.wall, key) {
+        let next = match apply(document, keyset.held.as_ref().map(Held::digest), (&step, &reason), rules, decided.wall, key) {
             Ok(next) => next,
             Err(illegal) => {
                 keyset.trouble(id, Part::Store, format!("a step was decided that the document does not allow: {illegal}"), events);
@@ -309,7 +309,7 @@ const SLOW_RETRY: Span = Span::seconds(30);
 pub(super) fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
     match (&keyset.wanted, keyset.document()) {
         (Some(wanted), _) if !policy_broken => Some(Arc::clone(&wanted.rules)),
-        (Some(wanted), _) => Some(Arc::new(Rules { orphaned: true, ..(*wanted.rules).clone() })),
+        (Some(wanted), _) => Some(Arc::new(Rules { standing: Standing::Broken, ..(*wanted.rules).clone() })),
         (None, Some(document)) => Some(Arc::new(Rules::orphan(document))),
         (None, None) => None,
     }
@@ -322,7 +322,7 @@ fn class_fault(document: &Document, rules: &Rules) -> Option<Fault> {
         KeyClass::Hmac => "HMAC secrets",
         KeyClass::ApiKey => "API keys",
     };
-    let differs = document.is_stored() && !rules.orphaned && document.class != rules.spec.class();
+    let differs = document.is_stored() && !rules.is_orphaned() && document.class != rules.spec.class();
     differs.then(|| Fault::Class {
         what: format!(
             "the policy asks for {} and the keyset holds {}; hint: that is a new keyset, give it a new name",

@@ -52,6 +52,8 @@ pub(super) struct Keyset {
     pub deadline: Option<Timestamp>,
     /// The latest generation that an event has told of.
     pub told: Option<Generation>,
+    /// Where it stands among the deadlines.
+    pub queued: Option<Timestamp>,
     /// The generation that is served.
     pub served: Option<Generation>,
     /// A second look showed less than the first: the store's list of changes must be read again from the start.
@@ -122,7 +124,7 @@ impl Keyset {
     /// Notes a trouble; an event tells of it once.
     pub fn trouble(&mut self, id: &KeysetId, part: Part, what: String, events: &mut Vec<Event>) {
         if self.troubles.get(&part) != Some(&what) {
-            events.push(Event::Trouble { keyset: id.clone(), part, what: what.clone() });
+            events.push(Event::Trouble { keyset: id.clone(), part: part.clone(), what: what.clone() });
             self.troubles.insert(part, what);
         }
     }
@@ -140,6 +142,6 @@ impl Keyset {
     }
 
     pub fn troubles(&self) -> Vec<Trouble> {
-        self.troubles.iter().map(|(part, what)| Trouble { part: *part, what: what.clone() }).collect()
+        self.troubles.iter().map(|(part, what)| Trouble { part: part.clone(), what: what.clone() }).collect()
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn targets(keyset: &Keyset) -> Vec<FileTarget> {
 
 /// Takes away what was written to targets that are asked for no more.
 pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) {
-    let kept: Vec<String> = targets(keyset).iter().map(place_name).collect();
+    let kept: Vec<String> = targets(keyset).iter().map(FileTarget::name).collect();
+    keyset.troubles.retain(|part, _| !matches!(part, Part::Target(name) if !kept.contains(name)));
     let gone: Vec<String> = keyset.places.keys().filter(|name| !kept.contains(name)).cloned().collect();
     for name in gone {
         let Some(PlaceMemory { target: Some(target), content: Some(content), .. }) = keyset.places.remove(&name) else { continue };
@@ -61,13 +62,12 @@ pub(super) async fn clear_all<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut K
 /// Writes every target of the keyset until it reads back equal: those for verifiers first.
 pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, document: &Document, events: &mut Vec<Event>) {
     let targets = targets(keyset);
-    let mut wrong = None;
     for audience in [Audience::Verifiers, Audience::Signers] {
         for target in targets.iter().filter(|t| t.audience == audience) {
-            let name = place_name(target);
+            let name = target.name();
             let memory = keyset.places.entry(name.clone()).or_default();
             let expected = memory.content;
-            match ports.targets().bring(id, target, document, expected).await {
+            let wrong = match ports.targets().bring(id, target, document, expected).await {
                 Ok(Brought::Agreed { content, changed_at, wrote, drift }) => {
                     let now = ports.clock().wall;
                     let altered = drift || (!wrote && memory.changed_at.is_some_and(|before| before != changed_at));
@@ -77,28 +77,29 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                     memory.content = Some(content);
                     memory.changed_at = Some(changed_at);
                     if wrote {
-                        events.push(Event::TargetWritten { keyset: id.clone(), target: name, drift });
+                        events.push(Event::TargetWritten { keyset: id.clone(), target: name.clone(), drift });
                     }
+                    None
                 }
                 Ok(Brought::Foreign { kids }) => {
                     memory.since.clear();
                     let kids: Vec<_> = kids.iter().map(Kid::as_str).collect();
-                    wrong = Some(format!(
+                    Some(format!(
                         "{name} holds a key that this keyset does not know ({}), so it is not overwritten; hint: import that key, \
                          or say `replace: true` for this target",
                         kids.join(", ")
-                    ));
+                    ))
                 }
                 Err(error) => {
                     memory.since.clear();
-                    wrong = Some(format!("target {name}: {error}"));
+                    Some(format!("target {name}: {error}"))
                 }
+            };
+            match wrong {
+                Some(what) => keyset.trouble(id, Part::Target(name), what, events),
+                None => keyset.works(id, Part::Target(name), events),
             }
         }
-    }
-    match wrong {
-        Some(what) => keyset.trouble(id, Part::Target, what, events),
-        None => keyset.works(id, Part::Target, events),
     }
 }
 
@@ -106,7 +107,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
 pub(super) fn observe(keyset: &Keyset) -> (Vec<VerifierPlace>, Vec<SignerPlace>) {
     let (mut verifiers, mut signers) = (Vec::new(), Vec::new());
     for target in targets(keyset) {
-        let name = place_name(&target);
+        let name = target.name();
         let since = keyset.places.get(&name).map(|memory| memory.since.clone()).unwrap_or_default();
         match target.audience {
             Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since }),
@@ -141,10 +142,6 @@ pub(super) fn observe_signer_socket(
     }
     keyset.signers_left = settled;
     SignerPlace { name: SIGNER_SOCKET.into(), left: left_since }
-}
-
-fn place_name(target: &FileTarget) -> String {
-    target.path.display().to_string()
 }
 
 /// Which kids a place that agrees with the document stands for: those it carries, or, for signers, those it does not tell to use.

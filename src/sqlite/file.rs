@@ -123,6 +123,18 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<(), FileError> {
     Err(FileError::Unfit { path: path.to_owned(), found, hint: "chown it to the daemon's user, or choose another --state-dir" })
 }
 
+/// Of those who make things in this directory at once, whether threads or processes, one goes on and the others wait here, for as
+/// long as the answer is held.
+///
+/// # Errors
+/// If the directory cannot be opened, or its file system knows no locks.
+pub fn alone_in(directory: &Path) -> Result<File, FileError> {
+    let opened = File::open(directory).map_err(system("open", directory))?;
+    let locked = rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive);
+    locked.map_err(|errno| system("lock", directory)(errno.into()))?;
+    Ok(opened)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

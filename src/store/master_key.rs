@@ -16,7 +16,6 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use super::seal::RandomId;
 use crate::digest::Digest;
 use crate::sqlite::file::{self, FileError};
 
@@ -132,13 +131,16 @@ impl MasterKeySource {
             }
             Self::Default => {
                 let path = state_dir.join(FILE_NAME);
+                let _alone = file::alone_in(state_dir)?;
+                let draft = path.with_extension("key.draft");
+                remove(&draft)?; // of a process that was killed while it made one
                 if let Some(key) = read(&path, Privacy::ByMode)? {
                     return Ok(FoundKey { key, path, created: false });
                 }
                 if !store_is_empty {
                     return Err(MasterKeyError::LostBesideStore { state_dir: state_dir.to_owned() });
                 }
-                let created = create(&path)?;
+                let created = create(&draft, &path)?;
                 // Whoever was first to make it: it is this one from now on.
                 let key = read(&path, Privacy::ByMode)?.ok_or_else(|| missing(&path, "it was removed just now: start again"))?;
                 Ok(FoundKey { key, path, created })
@@ -271,12 +273,19 @@ fn from_base64(text: &[u8]) -> Option<Zeroizing<[u8; LENGTH]>> {
     })
 }
 
-/// Makes a new key in that file, unless somebody else is quicker. The key appears under its name whole and on disk, or not at all.
-fn create(path: &Path) -> Result<bool, MasterKeyError> {
-    let no_randomness = |what: String| FileError::System { verb: "make", path: path.to_owned(), cause: what };
-    let draft = path.with_extension(format!("key.{}", RandomId::new().map_err(no_randomness)?));
+fn remove(path: &Path) -> Result<(), MasterKeyError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file::system("remove", path)(error).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a new key in that file, unless it was put there meanwhile. The key appears under its name whole and on disk, or not at all.
+fn create(draft: &Path, path: &Path) -> Result<bool, MasterKeyError> {
     let mut key = Zeroizing::new([0u8; LENGTH]);
-    rand::fill(key.as_mut()).map_err(|_| no_randomness("the system has no randomness to give".to_owned()))?;
+    let no_randomness =
+        || FileError::System { verb: "make", path: path.to_owned(), cause: "the system has no randomness to give".to_owned() };
+    rand::fill(key.as_mut()).map_err(|_| no_randomness())?;
     let mut text = Zeroizing::new(String::with_capacity(2 * LENGTH + 1));
     for byte in key.iter() {
         for digit in [byte >> 4, byte & 15] {
@@ -285,21 +294,18 @@ fn create(path: &Path) -> Result<bool, MasterKeyError> {
     }
     text.push('\n');
     let written: io::Result<bool> = (|| {
-        let mut new: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let mut new: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
         new.write_all(text.as_bytes())?;
         new.sync_all()?;
-        match fs::hard_link(&draft, path) {
+        match fs::hard_link(draft, path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         }
     })();
-    let removed = match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
+    let removed = remove(draft);
     let created = written.map_err(file::system("make", path))?;
-    removed.map_err(file::system("remove", &draft))?;
+    removed?;
     file::sync_parent(path)?;
     Ok(created)
 }

@@ -14,7 +14,7 @@ use keyrota::lifecycle::{Decision, next, overdue};
 use keyrota::observed::Observed;
 use keyrota::policy::{Mode, Source, Stale, Start, VerifierShape};
 use keyrota::reconcile::Status;
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::secret::SecretText;
 use keyrota::time::{Span, Timestamp};
 use keyrota::waits::Waits;
@@ -58,7 +58,7 @@ pub fn rules(algorithm: Algorithm) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: false,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 
@@ -84,7 +84,8 @@ pub fn key(kid: &str, algorithm: Algorithm, created_at: Timestamp) -> Key {
 pub fn changed(document: &Document, rules: &Rules, now: Timestamp, change: impl FnOnce(&mut Draft)) -> Document {
     let waits = Waits::at(document, rules, now);
     let cause = Cause { now, trigger: Trigger::Schedule, reason: "a test".into(), by: None };
-    let mut draft = Draft::of(document, cause, Promise { propagation: waits.propagation, retention: waits.retention });
+    let mut draft =
+        Draft::of(document, Some(document.digest()), cause, Promise { propagation: waits.propagation, retention: waits.retention });
     if let Some(facts) = document.facts.adopting(&rules.facts, now) {
         draft.adopt_facts(facts);
     }

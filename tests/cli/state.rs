@@ -1,9 +1,9 @@
 //! A daemon's state at a fixed moment: grown by the daemon's own decision, with keys that are the same in every run.
 
-use base64::Engine as _;
+use aws_lc_rs::agreement::{Algorithm, ECDH_P256, PrivateKey};
 use keyrota::digest::Digest;
 use keyrota::document::Document;
-use keyrota::jwk::{EcCurve, OkpCurve, PublicJwk, PublicNumbers};
+use keyrota::jwk::{EcCurve, PublicJwk, PublicNumbers};
 use keyrota::key::{Key, KeySpec, Material, Origin};
 use keyrota::lifecycle::overdue::overdue;
 use keyrota::lifecycle::{Decision, Step, apply, next};
@@ -21,17 +21,18 @@ use keyrota::waits::Waits;
 /// What a private half must never be seen as.
 pub const SECRET: &str = "never-to-be-seen";
 
+/// The public point of the private number `seed`.
+fn public_half(curve: &'static Algorithm, seed: Digest) -> Vec<u8> {
+    PrivateKey::from_private_key(curve, seed.as_bytes()).unwrap().compute_public_key().unwrap().as_ref().to_vec()
+}
+
 /// A key that is the same in every run.
 fn key(id: &KeysetId, spec: &KeySpec, number: usize, now: Timestamp) -> Key {
     let seed = Digest::of(format!("{id} {number}").as_bytes());
-    let number = |salt: &str| -> Box<str> {
-        let bytes = Digest::of(format!("{seed} {salt}").as_bytes());
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes.as_bytes()).into()
-    };
     let secret = || SecretText::new(SECRET.to_owned());
     let numbers = match spec.algorithm().as_str() {
-        "ES256" => Some(PublicNumbers::Ec { crv: EcCurve::P256, x: number("x"), y: number("y") }),
-        "EdDSA" => Some(PublicNumbers::Okp { crv: OkpCurve::Ed25519, x: number("x") }),
+        "ES256" => Some(PublicNumbers::ec(EcCurve::P256, &public_half(&ECDH_P256, seed)).unwrap()),
+        "EdDSA" => Some(PublicNumbers::ed25519(seed.as_bytes())),
         _ => None,
     };
     let kid: Kid = numbers.as_ref().map_or(seed, PublicNumbers::thumbprint).to_string().parse().unwrap();
@@ -50,7 +51,7 @@ pub fn grown(id: &KeysetId, rules: &Rules, from: Timestamp, until: Timestamp) ->
         match next(&document, rules, &observed) {
             Decision::Do(step, reason) => {
                 let made = matches!(step, Step::Generate { .. }).then(|| key(id, &rules.spec, number, observed.now));
-                document = apply(&document, &step, &reason, rules, observed.now, made).unwrap();
+                document = apply(&document, Some(document.digest()), (&step, &reason), rules, observed.now, made).unwrap();
             }
             Decision::Wait(wait) => match wait.until.filter(|at| *at <= until) {
                 Some(at) => observed.now = at,
@@ -103,7 +104,7 @@ fn keyset_report(id: &KeysetId, rules: Rules, began: Timestamp, now: Timestamp) 
             rollback_window: rules.rollback_window,
             propagation: waits.propagation,
             retention: waits.retention,
-            orphaned: rules.orphaned,
+            orphaned: rules.is_orphaned(),
             stated: Some(rules),
         }),
     }

@@ -62,7 +62,7 @@ pub fn next(document: &Document, what: &str) -> Document {
 
 fn draft(document: &Document, at: i64) -> Draft {
     let cause = Cause { now: Timestamp::from_millis(at), trigger: Trigger::Operator, reason: "a test".into(), by: None };
-    Draft::of(document, cause, Promise::default())
+    Draft::of(document, Some(document.digest()), cause, Promise::default())
 }
 
 /// Stores a first document.

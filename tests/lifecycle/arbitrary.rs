@@ -13,7 +13,7 @@ use keyrota::key::{Algorithm, Key, KeyClass, KeySpec, KidFormat, Origin, SecretE
 use keyrota::name::{Generation, KeysetId, Kid};
 use keyrota::observed::{Fault, Observed, PlaceKind, SignerPlace, VerifierPlace};
 use keyrota::policy::{Mode, Source, Start, VerifierShape, Window};
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::time::{Span, Timestamp};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -255,7 +255,7 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
         select(vec![Start::Generate, Start::Import]),
         option::weighted(0.4, select(WINDOWS.clone())),
         any::<bool>(),
-        prop::bool::weighted(0.1),
+        prop_oneof![8 => Just(Standing::InForce), 1 => Just(Standing::Broken), 1 => Just(Standing::Orphaned)],
     );
     let spans = (span(), span(), span(), span());
     (spec(document.class), facts(), spans, choices)
@@ -264,9 +264,9 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
                 spec,
                 facts,
                 (rotate_every, max_age, rollback_window, jitter),
-                (mode, source, start, window, shared_store, orphaned),
+                (mode, source, start, window, shared_store, standing),
             )| {
-                if orphaned {
+                if standing == Standing::Orphaned {
                     return orphan.clone();
                 }
                 let max_age = max_age + Span::millis(1);
@@ -284,7 +284,7 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
                     mode,
                     verifier,
                     shared_store,
-                    orphaned,
+                    standing,
                 }
             },
         )

@@ -7,6 +7,7 @@ use keyrota::name::Generation;
 use keyrota::observed::{Observed, PlaceKind};
 use keyrota::operator::{ImportRole, Preview, Refusal, Verb, apply, preview, wants_key};
 use keyrota::policy::{Source, Start, VerifierShape};
+use keyrota::rules::Standing;
 use keyrota::time::{Span, Timestamp};
 
 use crate::fixture::{MAX_AGE, PROPAGATION, RETENTION, ROLLBACK, Scene, by_ada, keyless, kid, made, pair_spec, signing, t0, unstored};
@@ -43,7 +44,7 @@ fn refused(scene: &Scene, verb: &Verb, harmful: bool, says: &str) {
 }
 
 fn orphan(scene: Scene) -> Scene {
-    scene.with(|s| s.rules.orphaned = true)
+    scene.with(|s| s.rules.standing = Standing::Orphaned)
 }
 
 fn external(scene: Scene) -> Scene {
@@ -61,8 +62,9 @@ fn every_wrong_use_is_a_sentence_with_a_hint() {
         refused(&unstored(), verb, false, "has no key yet");
     }
     for verb in [Verb::Rotate, Verb::RotateNow] {
-        refused(&orphan(signing()), &verb, true, "no policy in force asks for it");
+        refused(&orphan(signing()), &verb, true, "in no policy that is in force");
         refused(&external(signing()), &verb, true, "keyrota makes none");
+        refused(&signing().with(|s| s.rules.standing = Standing::Broken), &verb, true, "policy file of test/sessions is broken");
         refused(&frozen(&signing()), &verb, true, "is frozen until 2026-03-02T00:00:00.000Z by ada (1000) (because)");
         refused(&keyless(), &verb, false, "no active key");
         refused(&asked(&signing(), &verb).unwrap(), &verb, false, "was asked for already, at 2026-03-01T00:00:00.000Z by ada (1000)");
@@ -82,10 +84,15 @@ fn every_wrong_use_is_a_sentence_with_a_hint() {
 
 #[test]
 fn no_verb_leaves_a_keyset_without_a_key_that_lives_or_comes() {
-    for (lonely, says) in [(orphan(signing()), "no policy in force"), (external(signing()), "hand in the vendor's new key")] {
+    for (lonely, says) in [(orphan(signing()), "in no policy that is in force"), (external(signing()), "hand in the vendor's new key")] {
         refused(&lonely, &revoke("k1"), true, says);
         refused(&lonely, &Verb::Compromise, true, says);
-        refused(&lonely.clone().retiring("k0").staged("k2").with(|s| s.rules.orphaned = true), &revoke("k1"), true, "no policy in force");
+        refused(
+            &lonely.clone().retiring("k0").staged("k2").with(|s| s.rules.standing = Standing::Orphaned),
+            &revoke("k1"),
+            true,
+            "in no policy that is in force",
+        );
         let relieved = lonely.published("k2");
         assert_eq!(asked(&relieved, &revoke("k1")).unwrap().document.active.unwrap().key.kid, kid("k2"), "its successor signs");
         assert!(asked(&relieved, &revoke("k2")).is_ok(), "an incoming key may go");
@@ -95,6 +102,8 @@ fn no_verb_leaves_a_keyset_without_a_key_that_lives_or_comes() {
     assert!(alone.document.active.is_none());
     let announced = asked(&signing().staged("k2"), &revoke("k1")).unwrap();
     assert_eq!(announced.document.incoming.len(), 1, "one that is on its way is enough");
+    let broken = signing().with(|s| s.rules.standing = Standing::Broken);
+    assert!(asked(&broken, &revoke("k1")).is_ok() && asked(&broken, &Verb::Compromise).is_ok(), "a leak does not wait for a policy");
     now_does("it is published next", &alone, "confirm-published fresh");
 }
 

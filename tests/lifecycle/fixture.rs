@@ -9,7 +9,7 @@ use keyrota::key::{Algorithm, Key, KeyClass, KeySpec, KidFormat, Material, Origi
 use keyrota::name::{Generation, KeysetId, Kid};
 use keyrota::observed::{Observed, PlaceKind, SignerPlace, VerifierPlace};
 use keyrota::policy::{Mode, Source, Start, VerifierShape, Window};
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::secret::SecretText;
 use keyrota::time::{Span, Timestamp};
 
@@ -72,7 +72,7 @@ pub fn rules() -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: false,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is foretold is what will be done.
 
 use keyrota::forecast::forecast;
-use keyrota::lifecycle::{Decision, foretell};
+use keyrota::lifecycle::{Decision, apply};
 use keyrota::time::{Span, Timestamp};
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ proptest! {
         let Decision::Do(step, reason) = decide(&scene) else { return Ok(()) };
         let now: Timestamp = scene.observed.now;
         let key = step.kid().is_none().then(|| made(&scene.rules.spec, &format!("made-{}", scene.document.generation.0), now));
-        let mut foretold = foretell(&scene.document, &step, &reason, &scene.rules, now, key).unwrap();
+        let mut foretold = apply(&scene.document, None, (&step, &reason), &scene.rules, now, key).unwrap();
         let done = taken(&scene, &step, &reason);
         prop_assert_eq!(&foretold.lineage, &scene.document.lineage);
         foretold.lineage.clone_from(&done.lineage);

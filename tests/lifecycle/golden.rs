@@ -211,7 +211,7 @@ fn what_was_tampered_with_is_refused() {
         ("a state that is none", "hmac", "\"state\": \"active\"", "\"state\": \"asleep\""),
         ("a kid that is none", "hmac", "\"kid\": \"", "\"kid\": \"a b"),
     ];
-    const CONTRADICTORY: [(&str, &str, &str, &str); 8] = [
+    const CONTRADICTORY: [(&str, &str, &str, &str); 9] = [
         ("two keys are active", "hmac", "\"state\": \"published\"", "\"state\": \"active\""),
         ("its `kid` is not that of the active key", "api-key", "\"kid\": \"made-", "\"kid\": \"made-9"),
         ("in a keyset of", "hmac", "\"class\": \"hmac\"", "\"class\": \"api-key\""),
@@ -230,6 +230,7 @@ fn what_was_tampered_with_is_refused() {
             "\"public_jwk\": {\n        \"kid\": \"made-",
             "\"public_jwk\": {\n        \"kid\": \"made-9",
         ),
+        ("is malformed or weak", "asymmetric", "aPcHURo\"\n      },\n      \"private_key\"", "aPcHUR\"\n      },\n      \"private_key\""),
     ];
     for (what, name, from, to) in MALFORMED {
         let error = refused(what, mutated(name, from, to).as_bytes());

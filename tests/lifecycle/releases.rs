@@ -1,8 +1,11 @@
 //! What time alone does not bring about: who or what each step waits for, and that it is taken once they have come.
 
 use keyrota::document::{Document, MOST_LIVE_KEYS};
+use keyrota::key::Algorithm;
+use keyrota::lifecycle::overdue::overdue;
 use keyrota::observed::{Fault, PlaceKind};
-use keyrota::policy::{Mode, Source, Start};
+use keyrota::policy::{Mode, Source, Start, VerifierShape};
+use keyrota::rules::Standing;
 use keyrota::time::Span;
 
 use crate::fixture::{PROPAGATION, RETENTION, ROTATE_EVERY, Scene, by_ada, keyless, kid, signing, t0, unstored};
@@ -32,12 +35,20 @@ fn by_people() -> Vec<Release> {
     let ready = || signing().published("k2").at(t0() + PROPAGATION);
     let due = || signing().at(t0() + ROTATE_EVERY);
     let mode = |scene: Scene, mode: Mode| scene.with(|s| s.rules.mode = mode);
+    let alone = |s: &mut Scene| s.rules.verifier = VerifierShape::SingleKey;
     let held = |s: &mut Scene| s.document.intents.hold = Some(by_ada(t0()));
     vec![
         row("a change-over needs a word", mode(ready(), Mode::Approve), "approval", "activate k2", approve),
         row("asking for a rotation is not that word", mode(ready(), Mode::Approve).with(ask), "approval", "activate k2", approve),
         row("by hand: the rotation is asked for", mode(ready(), Mode::Manual), "manual", "activate k2", ask),
         row("by hand: the key is approved", mode(ready(), Mode::Manual), "manual", "activate k2", approve),
+        row(
+            "its verifier holds one key alone, whatever the mode",
+            mode(ready(), Mode::Auto).with(alone),
+            "approval",
+            "activate k2",
+            approve,
+        ),
         row("held after a rollback", ready().with(held), "approval", "activate k2", approve),
         row("held after a rollback, and asked for", ready().with(held).with(ask), "approval", "activate k2", approve),
         row("by hand: nothing is made when it is due", mode(due(), Mode::Manual), "manual", "generate", ask),
@@ -50,6 +61,16 @@ fn by_people() -> Vec<Release> {
         row("another day is its inception", unstored().with(|s| s.observed.may_create = false), "inception", "generate", |s| {
             s.observed.may_create = true;
         }),
+    ]
+}
+
+fn by_sound_policies() -> Vec<Release> {
+    let broken = |scene: Scene| scene.with(|s| s.rules.standing = Standing::Broken);
+    let mend = |s: &mut Scene| s.rules.standing = Standing::InForce;
+    vec![
+        row("nothing begins", broken(unstored()), "policy", "generate", mend),
+        row("no successor is made", broken(signing()).at(t0() + ROTATE_EVERY), "policy", "generate", mend),
+        row("no key changes over", broken(signing().published("k2")).at(t0() + PROPAGATION), "policy", "activate k2", mend),
     ]
 }
 
@@ -105,6 +126,29 @@ fn by_sound_minds() -> Vec<Release> {
 #[test]
 fn people_are_waited_for() {
     by_people().iter().for_each(Release::holds);
+}
+
+#[test]
+fn a_policy_that_is_broken_is_waited_for_and_said_to_be_late() {
+    by_sound_policies().iter().for_each(Release::holds);
+    let late = signing().at(t0() + ROTATE_EVERY + Span::hours(1)).with(|s| s.rules.standing = Standing::Broken);
+    let late = overdue(&late.document, &late.rules, &late.observed).expect("a change-over was due an hour ago");
+    assert_eq!((late.because.label(), late.since), ("policy", t0() + ROTATE_EVERY));
+}
+
+#[test]
+fn a_broken_policy_keeps_what_was_promised_and_replaces_a_missing_key() {
+    let broken = |s: &mut Scene| s.rules.standing = Standing::Broken;
+    for (scene, step) in [
+        (signing().erased("k0").at(t0() + RETENTION), "retire k0"),
+        (signing().retiring("k0").at(t0() + RETENTION), "erase k0"),
+        (keyless().published("k2"), "activate k2"),
+        (keyless(), "generate"),
+    ] {
+        crate::table::now_does("its policy is broken", &scene.with(broken), step);
+    }
+    let refitted = signing().published("k2").with(|s| s.rules.spec = crate::fixture::pair_spec(Algorithm::ES256)).with(broken);
+    assert_eq!(waiting("nothing is thrown away on its word", &refitted).pending[0].because.name(), "propagation");
 }
 
 #[test]

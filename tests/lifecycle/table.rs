@@ -44,7 +44,7 @@ pub fn taken(scene: &Scene, step: &Step, reason: &Reason) -> Document {
         Step::Generate { spec } => Some(made(spec, &format!("made-{}", scene.document.generation.0), now)),
         _ => None,
     };
-    apply(&scene.document, step, reason, &scene.rules, now, key).unwrap()
+    apply(&scene.document, Some(scene.document.digest()), (step, reason), &scene.rules, now, key).unwrap()
 }
 
 pub fn told(step: &Step) -> String {
@@ -66,7 +66,7 @@ fn does(rule: &str, scene: &Scene, step: &str) {
     let document = taken(scene, &found, &reason);
     document.check().unwrap();
     assert_eq!(document.generation, scene.document.generation.next(), "{rule}");
-    assert_eq!(document.history.last().map(|h| h.reason.as_str()), Some(reason.text.as_str()), "{rule}: the history says why");
+    assert_eq!(document.history.last().map(|h| &*h.reason), Some(reason.text.as_str()), "{rule}: the history says why");
     let again = decide(&Scene { document, ..scene.clone() });
     assert!(!matches!(&again, Decision::Do(repeated, _) if told(repeated) == step), "{rule}: {step} is taken twice");
 }

@@ -108,7 +108,7 @@ fn a_revoked_key_vanishes_from_its_places() {
     assert_eq!(PublicNumbers::from_spki_pem(&read).unwrap().thumbprint().to_string(), KID_ONE);
 
     let cause = Cause { now: at(), trigger: Trigger::Operator, reason: "leaked".to_owned(), by: None };
-    let mut draft = Draft::of(&pairs(), cause, Promise::default());
+    let mut draft = Draft::of(&pairs(), None, cause, Promise::default());
     draft.revoke(&KID_ONE.parse().unwrap(), "leaked").unwrap();
     let revoked = draft.finish();
     let gone = bring(&pem, &revoked, content(&brought)).unwrap();
@@ -259,8 +259,8 @@ fn without_room_the_old_content_stays() {
 #[tokio::test]
 async fn the_port_resolves_the_state_directory_and_removes_only_what_is_ours() {
     let folder = folder();
-    let files = Files::new(folder.path().to_owned());
-    let jwks = target("{state_dir}/out/jwks.json", TargetFormat::Jwks, Audience::Verifiers);
+    let files = Files;
+    let jwks = target("{state_dir}/out/jwks.json", TargetFormat::Jwks, Audience::Verifiers).beside(folder.path());
     let document = pairs();
     let brought = files.bring(&document.id, &jwks, &document, None).await.unwrap();
     assert_eq!(agreed(&brought), (true, false));

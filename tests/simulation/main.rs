@@ -9,6 +9,7 @@ mod chance;
 mod daemon;
 mod exposure;
 mod faults;
+mod lawful;
 mod mutants;
 mod named;
 mod orders;

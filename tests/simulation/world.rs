@@ -12,7 +12,7 @@ use keyrota::operator::{self, Verb};
 use keyrota::policy::{Audience, FileTarget, Mode, Source, Start, VerifierShape};
 use keyrota::reconcile::Wanted;
 use keyrota::reconcile::operate::Request;
-use keyrota::rules::Rules;
+use keyrota::rules::{Rules, Standing};
 use keyrota::time::{Span, Timestamp};
 
 use crate::chance::Chance;
@@ -92,9 +92,9 @@ pub struct World {
     pub seed: u64,
     pub steps: u64,
     pub end: Timestamp,
-    excused: usize,
+    pub excused: usize,
     /// The store was put back once: what had been revoked may live again until somebody notices.
-    put_back: bool,
+    pub put_back: bool,
     /// Signers read the store itself.
     pub direct_signers: bool,
     /// The first daemon is frozen this long in the middle of every change-over's swap.
@@ -134,7 +134,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: true,
-        orphaned: false,
+        standing: Standing::InForce,
     }
 }
 
@@ -425,40 +425,6 @@ impl World {
             clock_skew: self.wish.clock_skew,
         };
         self.exposure.look(&http, &file, &handed, &truth, now)
-    }
-
-    /// What was revoked is rejected lawfully, and is served and handed out by nobody who knows of it; and what an operator was told
-    /// would go is gone.
-    fn heed_revocations(&mut self) -> Result<(), String> {
-        let outside = lock(&self.shared);
-        let (revoked, buried) = (outside.revoked.clone(), outside.buried.clone());
-        let spared = outside.current().0.and_then(|d| buried.iter().find(|kid| d.live_key(kid).is_some()).cloned());
-        let now = outside.now;
-        drop(outside);
-        if let Some(kid) = spared.filter(|_| !self.put_back) {
-            return Err(format!("at {now} {kid} lives, and an operator was told that it would go"));
-        }
-        for (kid, revision) in &revoked {
-            self.exposure.revoke(kid);
-            for daemon in self.daemons.iter().filter(|d| d.is_ready(&self.shared) && !self.put_back) {
-                let knows = daemon.process.as_ref().is_some_and(|p| p.is_idle() && p.has_seen(*revision));
-                if knows && (daemon.key_set().contains(kid) || daemon.active_kid().as_ref() == Some(kid)) {
-                    return Err(format!("at {now} {kid} is revoked, and a daemon that knows it still gives it out"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn excuse_emergencies(&mut self) {
-        let outside = lock(&self.shared);
-        let fresh: Vec<Kid> = outside.emergencies[self.excused..].to_vec();
-        self.excused = outside.emergencies.len();
-        // Longer than any outage that keeps verifiers from fetching it.
-        let until = outside.now + self.wish.verifier_refresh + self.wish.cache_max_age + self.wish.verifier_retry + Span::days(2);
-        for kid in fresh {
-            self.exposure.excuse(&kid, until);
-        }
     }
 
     fn act(&mut self, act: Act) -> Result<(), String> {

@@ -3,16 +3,15 @@
 #![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 
+pub use super::handed::{ExportArgs, ExportFormat, ImportArgs, PurgeArgs, Role};
+pub use super::trail::{AuditCommand, DoctorArgs, TailArgs, TrailArgs};
 use super::{DaemonArgs, OutputArgs};
-use crate::key::Algorithm;
 use crate::name::{EnvironmentName, KeysetId, KeysetName, Kid, NameError};
-use crate::operator::ImportRole;
-use crate::status_report::verbs::{Material, VerbAsked, VerbRequest};
+use crate::status_report::verbs::{VerbAsked, VerbRequest};
 use crate::time::{Span, Timestamp};
 
 /// What every verb can be told.
@@ -191,193 +190,11 @@ pub struct RestoredArgs {
     pub flags: VerbFlags,
 }
 
-/// `keyrota import`.
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// Which keyset
-    #[arg(value_name = "ENVIRONMENT/KEYSET")]
-    pub keyset: KeysetId,
-    /// The key's name [default: a JWK's own, else the thumbprint; secrets need one]
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
-    pub kid: Option<Kid>,
-    /// What it is to be
-    #[arg(long = "as", value_enum, value_name = "ROLE", default_value = "next")]
-    pub role: Role,
-    /// When its vendor stops accepting it
-    #[arg(long, value_name = "TIME")]
-    pub expires: Option<Timestamp>,
-    /// When it was made, if that is known: its age counts from here [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub created: Option<Timestamp>,
-    /// What it signs with [default: the policy's algorithm]
-    #[arg(long, value_name = "NAME")]
-    pub algorithm: Option<Algorithm>,
-    /// Read the key from this file descriptor instead of standard input
-    #[arg(long, value_name = "N")]
-    pub fd: Option<u16>,
-    /// Read the passphrase of an encrypted key from this file descriptor
-    #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u16>,
-    /// Why, for the records
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub reason: String,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub flags: VerbFlags,
-}
-
-/// What an imported key is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    /// The successor: announced, waited for, then signing.
-    Next,
-    /// The key that signs already, for a keyset that has none yet.
-    Active,
-    /// Accepted until its last token is dead, never signing.
-    VerifyOnly,
-}
-
-impl From<Role> for ImportRole {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Next => Self::Next,
-            Role::Active => Self::Active,
-            Role::VerifyOnly => Self::VerifyOnly,
-        }
-    }
-}
-
-/// `keyrota export`.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// Which keyset
-    #[arg(value_name = "ENVIRONMENT/KEYSET")]
-    pub keyset: KeysetId,
-    /// In which form
-    #[arg(long, value_enum, value_name = "FORM")]
-    pub format: ExportFormat,
-    /// Only what is no secret
-    #[arg(long)]
-    pub public: bool,
-    /// What the variable with the kid is called, for --format env
-    #[arg(long, value_name = "NAME", default_value = "KEYROTA_KID")]
-    pub kid_name: String,
-    /// What the variable with the key is called, for --format env [default: KEYROTA_PRIVATE_KEY, KEYROTA_SECRET]
-    #[arg(long, value_name = "NAME")]
-    pub key_name: Option<String>,
-    /// Show a secret on a terminal
-    #[arg(long)]
-    pub yes: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub daemon: DaemonArgs,
-}
-
-/// In which form a key is exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// PEM blocks: the private half (PKCS#8) and the public one.
-    Pem,
-    /// One JSON Web Key.
-    Jwk,
-    /// Lines for EnvironmentFile=, shells and dotenv.
-    Env,
-    /// The whole document, as signers read it.
-    Document,
-}
-
-/// `keyrota audit`.
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Prove that no line was changed, removed, moved or cut off; exits with 3 and says where if one was
-    Verify(TrailArgs),
-    /// Print what happened
-    Tail(TailArgs),
-}
-
-/// Where the trail is.
-#[derive(Debug, Args)]
-pub struct TrailArgs {
-    /// Read it there instead of asking the daemon; takes the master key
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// The file with the master key [default: the one in --state-dir]
-    #[arg(long, value_name = "FILE", requires = "state_dir")]
-    pub master_key_file: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub daemon: DaemonArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub output: OutputArgs,
-}
-
-/// `keyrota audit tail`.
-#[derive(Debug, Args)]
-pub struct TailArgs {
-    /// Since when (RFC 3339), or how long ago (24h)
-    #[arg(long, value_name = "TIME", default_value = "24h")]
-    pub since: Until,
-    /// Read it there instead of asking the daemon
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub daemon: DaemonArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub output: OutputArgs,
-}
-
-/// `keyrota doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Only this environment [default: all]
-    #[arg(value_name = "ENVIRONMENT")]
-    pub environment: Option<EnvironmentName>,
-    /// Exit with 3 on warnings too
-    #[arg(long)]
-    pub strict: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub daemon: DaemonArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub output: OutputArgs,
-}
-
-/// `keyrota purge`.
-#[derive(Debug, Args)]
-pub struct PurgeArgs {
-    /// Which environment
-    #[arg(value_name = "ENVIRONMENT")]
-    pub environment: EnvironmentName,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub flags: VerbFlags,
-}
-
-impl PurgeArgs {
-    /// What is asked for.
-    pub fn asked(&self) -> VerbRequest {
-        some(&Target { environment: self.environment.clone(), keyset: None }, VerbAsked::Purge, "")
-    }
-}
-
-impl ImportArgs {
-    /// What is asked for, with this key.
-    pub fn asked(&self, material: Material, passphrase: Option<Material>) -> VerbRequest {
-        let (kid, role, algorithm) = (self.kid.clone(), self.role.into(), self.algorithm);
-        let (expires, created) = (self.expires, self.created);
-        one(&self.keyset, VerbAsked::Import { kid, role, expires, created, algorithm, material, passphrase }, &self.reason)
-    }
-}
-
-fn one(keyset: &KeysetId, verb: VerbAsked, reason: &str) -> VerbRequest {
+pub(super) fn one(keyset: &KeysetId, verb: VerbAsked, reason: &str) -> VerbRequest {
     some(&Target { environment: keyset.environment.clone(), keyset: Some(keyset.keyset.clone()) }, verb, reason)
 }
 
-fn some(target: &Target, verb: VerbAsked, reason: &str) -> VerbRequest {
+pub(super) fn some(target: &Target, verb: VerbAsked, reason: &str) -> VerbRequest {
     let (environment, keyset) = (target.environment.clone(), target.keyset.clone());
     VerbRequest { environment, keyset, verb, reason: reason.to_owned(), dry_run: false, seen: BTreeMap::new() }
 }

@@ -28,7 +28,7 @@ pub fn text(plan: &KeysetPlan, look: &Look) -> String {
     let mut line = |name: &str, length: String, how: String| table.row([name.into(), length.into(), how.into()]);
     line("propagation", waits.propagation.to_string(), format!("= {}", sum(plan, PROPAGATION)));
     line("retention", waits.retention.to_string(), format!("= {}", sum(plan, RETENTION)));
-    if !rules.orphaned {
+    if !rules.is_orphaned() {
         if let Some(window) = &rules.window {
             line("window", format!("up to {}", waits.window), window.to_string());
         }

@@ -34,12 +34,12 @@ pub fn between(known: &Known, document: &Document, rules: &Rules, told: &Forecas
         changes.note("keyset", None, Some(format!("{}, a new key every {}", rules.spec.algorithm(), rules.rotate_every)), "is added");
         return changes.0;
     }
-    if rules.orphaned {
+    if rules.is_orphaned() {
         let note = "is in the policy no more: it rotates no more, and stays served until it is removed by an operator";
         changes.note("keyset", Some("rotated".to_owned()), None, note);
         return changes.0;
     }
-    let before = known.rules.as_ref().filter(|before| !before.orphaned);
+    let before = known.rules.as_ref().filter(|before| !before.is_orphaned());
     specification(&mut changes, before, document, rules);
     if let Some(before) = before {
         settings(&mut changes, before, rules);

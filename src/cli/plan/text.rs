@@ -57,9 +57,9 @@ fn heading(keyset: &KeysetPlan, look: &Look) -> String {
         Standing::Kept | Standing::Refused { .. } => "",
         Standing::Orphaned => ", in no policy any more",
     };
-    let rotates = if keyset.rules.orphaned { String::new() } else { format!(", a new key every {}", keyset.rules.rotate_every) };
+    let rotates = if keyset.rules.is_orphaned() { String::new() } else { format!(", a new key every {}", keyset.rules.rotate_every) };
     let algorithm = match &keyset.document.active {
-        Some(active) if keyset.rules.orphaned => active.key.algorithm,
+        Some(active) if keyset.rules.is_orphaned() => active.key.algorithm,
         _ => keyset.rules.spec.algorithm(),
     };
     format!("{}  {algorithm}{rotates}{standing}\n", look.paint(Tone::Strong, &keyset.id.to_string()))

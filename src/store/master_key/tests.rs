@@ -78,8 +78,21 @@ fn a_key_is_made_once_and_only_beside_an_empty_store() {
         assert_eq!(again.key.id(), made.key.id());
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
-    assert!(!create(&made.path).unwrap(), "an existing key is never overwritten");
+    let draft = made.path.with_extension("key.draft");
+    assert!(!create(&draft, &made.path).unwrap(), "an existing key is never overwritten");
     assert_eq!(MasterKeySource::Default.find(dir.path(), true).unwrap().key.id(), made.key.id());
+}
+
+#[test]
+fn what_a_killed_process_was_making_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let draft = dir.path().join("master.key.draft");
+    fs::write(&draft, "half a ke").unwrap();
+    let made = MasterKeySource::Default.find(dir.path(), true).unwrap();
+    assert!(made.created && !draft.exists());
+    fs::hard_link(&made.path, &draft).unwrap();
+    let found = MasterKeySource::Default.find(dir.path(), false).unwrap();
+    assert!(found.key.id() == made.key.id() && !draft.exists(), "the second name of the key is gone, the key is not");
 }
 
 #[test]

@@ -1,20 +1,9 @@
 //! Rotating ten thousand ES256 keysets that are all due, beside what SQLite alone writes on the same file system.
 //!
 //! A rotation begins with a new key (stored, then confirmed as published: two swaps); later come the change-over, the erasure of the
-//! old private half and the end of the old key (a swap each). The first round begins just before a change-over. Each swap is preceded by a note in the witness's book, which waits for the disk as well. The raw rate is that of rows of the same
-//! size, in the same kind of file with the same settings, in transactions of as many rows.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a bench stops at the first thing that is wrong, and measures time"
-)]
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::print_stdout, reason = "figures for people")]
-
-#[path = "fleet/world.rs"]
-mod world;
+//! old private half and the end of the old key (a swap each). The first round begins just before a change-over. Each swap is
+//! preceded by a note in the witness's book, which waits for the disk as well. The raw rate is that of rows of the same size, in the
+//! same kind of file with the same settings, in transactions of as many rows.
 
 use std::path::Path;
 use std::time::Instant;
@@ -24,15 +13,16 @@ use keyrota::store::embedded::EmbeddedStore;
 use keyrota::store::master_key::MasterKeySource;
 use keyrota::witness::book::WitnessBook;
 use rusqlite::{Connection, params};
-use world::World;
+
+use crate::world::{self, World};
 
 const KEYSETS: usize = 10_000;
 /// As in the writer of the embedded store.
 const BATCH: usize = 512;
 const ROUNDS: usize = 3;
 
-#[tokio::main]
-async fn main() {
+/// Three rounds.
+pub async fn swaps() {
     println!("{KEYSETS} ES256 keysets, all due; {ROUNDS} rounds; swaps/s of keyrota (store and witness) beside rows/s of bare SQLite");
     println!("{:32} {:>9} {:>8} {:>9} {:>8} {:>7}", "", "swaps", "swaps/s", "KiB/row", "rows/s", "ratio");
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -1,18 +1,4 @@
-//! A pass with nothing due, a start, and memory: how the daemon scales with the number of keysets.
-//!
-//! Start-up and memory are measured in a process of their own (this program again), which has done nothing else.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a bench stops at the first thing that is wrong, and measures time"
-)]
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::print_stdout, reason = "figures for people")]
-
-#[path = "fleet/world.rs"]
-mod world;
+//! A start on ten thousand keysets, and memory: at first, after a scrape, and over tens of thousands of rotations.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,22 +10,15 @@ use keyrota::store::embedded::EmbeddedStore;
 use keyrota::store::master_key::MasterKeySource;
 use keyrota::time::Timestamp;
 use keyrota::witness::book::WitnessBook;
-use world::{Memory, World, median, resident};
 
-const TICKED: usize = 100_000;
+use crate::world::{self, World, resident};
+
 const STARTED: usize = 10_000;
 const ROTATIONS: u64 = 10_000;
 
-#[tokio::main]
-async fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [_, what, directory, moment] = arguments.as_slice()
-        && what == "start"
-    {
-        return start(Path::new(directory), moment.parse().unwrap()).await;
-    }
-    steady_pass().await;
-    let directory = tempfile::tempdir().unwrap();
+/// Fills a store and starts on it twice, each time in a new process.
+pub async fn start() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (template, moment) = world::grown(3).await;
     let store = EmbeddedStore::open(directory.path(), &MasterKeySource::Default).unwrap();
     world::fill(&store.environment(&world::environment()), &template, STARTED).await;
@@ -48,36 +27,13 @@ async fn main() {
     // The first start writes down what it saw; the second is one like any other.
     for which in ["first start", "start"] {
         println!("{which} with {STARTED} ES256 keysets of three keys in the embedded store");
-        let status = Command::new(&this).arg("start").arg(directory.path()).arg(moment.to_string()).status().unwrap();
+        let status = Command::new(&this).arg("started").arg(directory.path()).arg(moment.to_string()).status().unwrap();
         assert!(status.success());
     }
 }
 
-async fn steady_pass() {
-    let directory = tempfile::tempdir().unwrap();
-    let (template, moment) = world::grown(2).await;
-    let store = EmbeddedStore::open(directory.path(), &MasterKeySource::Default).unwrap().environment(&world::environment());
-    world::fill(&store, &template, TICKED).await;
-    let world = World::new(store, Memory::default(), moment);
-    let mut reconciler = world.reconciler(TICKED);
-    world.settle(&mut reconciler).await;
-    let (reads, looks, rounds) = (world.store.reads.load(Relaxed), world.store.looks.load(Relaxed), 1000);
-    let mut took = Vec::new();
-    for _ in 0..rounds {
-        let began = Instant::now();
-        assert!(reconciler.pass().await.is_empty(), "nothing is due");
-        took.push(began.elapsed().as_secs_f64() * 1e3);
-    }
-    println!("pass over {TICKED} keysets with nothing due, {rounds} times");
-    println!("  median {:.3} ms, longest {:.3} ms (goal: under 10)", median(took.clone()), took.iter().copied().fold(0.0, f64::max));
-    println!(
-        "  per pass: {} documents read, {} looks at the list of changes\n",
-        (world.store.reads.load(Relaxed) - reads) / rounds,
-        (world.store.looks.load(Relaxed) - looks) / rounds
-    );
-}
-
-async fn start(directory: &Path, moment: Timestamp) {
+/// One start on the store in `directory`, in a process that has done nothing else.
+pub async fn started(directory: &Path, moment: Timestamp) {
     let bare = resident();
     let began = Instant::now();
     let store = EmbeddedStore::open(directory, &MasterKeySource::Default).unwrap().environment(&world::environment());
