@@ -6,9 +6,12 @@
 #![allow(clippy::format_push_string, reason = "an allocation a line is nothing to a command that prints one screen")]
 
 pub mod args;
+mod audit;
 pub mod check;
 pub mod client;
+pub mod doctor;
 pub mod exit;
+mod export;
 pub mod kids;
 pub mod moment;
 pub mod paths;
@@ -17,6 +20,7 @@ pub mod status;
 pub mod style;
 pub mod table;
 mod teach;
+pub mod verbs;
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
@@ -25,8 +29,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 
+use crate::clock::Reading;
 use crate::policy;
 use crate::status_report::ReloadReport;
+use crate::status_report::verbs::VerbAsked;
+use args::verbs::AuditCommand;
 use args::{CheckArgs, Cli, Command, JwksArgs, Output, PlanArgs, ReloadArgs, StatusArgs};
 use exit::Exit;
 use plan::source::Outcome;
@@ -66,6 +73,23 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Jwks(args) => jwks(&args),
         Command::Reload(args) => reload(&args),
+        Command::Rotate(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Revoke(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Compromise(args) => verbs::ask(&args.asked(VerbAsked::Compromise), &args.flags),
+        Command::Rollback(args) => verbs::ask(&args.asked(VerbAsked::Rollback), &args.flags),
+        Command::Freeze(args) => verbs::ask(&args.asked(Reading::now().wall), &args.flags),
+        Command::Unfreeze(args) => verbs::ask(&args.asked(VerbAsked::Unfreeze), &args.flags),
+        Command::Approve(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Accept(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Init(args) => verbs::ask(&args.asked(VerbAsked::Init), &args.flags),
+        Command::Remove(args) => verbs::ask(&args.asked(VerbAsked::Remove), &args.flags),
+        Command::Restored(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Import(args) => verbs::ask(&verbs::import::asked(&args)?, &args.flags),
+        Command::Export(args) => export::export(&args),
+        Command::Purge(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args),
+        Command::Audit { command: AuditCommand::Tail(args) } => audit::tail(&args),
         Command::Completions { shell } => print(&teach::completions(shell), Exit::Done),
         Command::Man { dir: None } => print(&teach::manual()?, Exit::Done),
         Command::Man { dir: Some(dir) } => {

@@ -4,6 +4,7 @@
 //! It decides nothing. Each environment is a task of its own (`environment`), so that a slow store holds up nobody else; policies
 //! come and go through a channel to it (`policies`), and what happens comes back as events that go to the log and the counters.
 
+mod doctor;
 mod environment;
 mod keeping;
 mod logs;
@@ -11,6 +12,8 @@ mod orders;
 mod policies;
 mod ports;
 mod progress;
+mod trail;
+mod verbs;
 mod wakes;
 
 use std::net::SocketAddr;
@@ -20,9 +23,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::audit::{self, Audit};
 use crate::board::Board;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::Exit;
@@ -33,51 +37,32 @@ use crate::http::verifiers::Verifiers;
 use crate::http::{Desk, control, operators, signers, sockets};
 use crate::keygen::KeyForge;
 use crate::metrics::Metrics;
-use crate::policy::{Fault, Policy, Warning, load_folder};
 use crate::store::aws::pace::{Pace, WRITES_A_SECOND};
-use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::embedded::EmbeddedStore;
 use crate::store::master_key::MasterKeySource;
 use crate::store::seal::RandomId;
 use crate::witness::book::WitnessBook;
 use policies::Policies;
 use wakes::Wakes;
 
+pub(crate) use logs::tell_head;
+
 /// What every environment of this process shares.
 pub(crate) struct House {
     board: Arc<Board>,
     metrics: Arc<Metrics>,
-    /// Opened when the first environment wants it: daemons whose documents are elsewhere need no file and no master key.
-    embedded: OnceCell<EmbeddedStore>,
-    master_key: MasterKeySource,
+    /// Opened whatever the policies say: the audit trail is proven by its master key too.
+    embedded: EmbeddedStore,
     /// How often this process writes to AWS.
     pace: Arc<Pace>,
     /// Names this process to stores that many share.
     instance: RandomId,
     witness: WitnessBook,
+    audit: Audit,
     forge: Arc<KeyForge>,
     state_dir: std::path::PathBuf,
     wakes: Wakes,
     stop: Stop,
-}
-
-impl House {
-    /// The embedded store, opened if it is not yet.
-    async fn embedded(&self) -> Result<&EmbeddedStore, OpenError> {
-        let open = || async {
-            let (directory, source) = (self.state_dir.clone(), self.master_key.clone());
-            // Opening reads and locks files: not on a thread that serves.
-            let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, &source));
-            let store = opening.await.map_err(|e| OpenError::System(e.to_string()))??;
-            if let Some(path) = store.created_master_key() {
-                tracing::warn!(
-                    "made a master key at {}; hint: keep a copy of it apart from the store, without it the store cannot be read",
-                    path.display()
-                );
-            }
-            Ok(store)
-        };
-        self.embedded.get_or_try_init(open).await
-    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -103,9 +88,6 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
     let mut hangup = signal(SignalKind::hangup())?;
 
     let house = Arc::new(open_house(args, &state_dir, started, stop.clone()).await?);
-    if is_embedded_wanted(&folder, args).await {
-        house.embedded().await?;
-    }
     let policies = Policies::new(Arc::clone(&house), folder, args.policies.environments.clone());
     // Whoever connects from now on is answered as soon as the keysets are known.
     let doors = Doors::open(args).await?;
@@ -146,37 +128,44 @@ async fn live(args: &RunArgs) -> anyhow::Result<Exit> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let _ = told.send(true);
     policies.finished().await;
+    house.audit.flush().await;
     progress.abort();
     while listeners.join_next().await.is_some() {}
     drop(bound);
     Ok(Exit::Done)
 }
 
-/// Whether any policy keeps its documents in the embedded store, or is broken, so that nobody knows. A store that cannot be opened is
-/// then an error at the start.
-async fn is_embedded_wanted(folder: &Path, args: &RunArgs) -> bool {
-    let (folder, only) = (folder.to_owned(), args.policies.environments.clone());
-    let read = tokio::task::spawn_blocking(move || load_folder(&folder, &only)).await;
-    let elsewhere = |loaded: &Result<(Policy, Vec<Warning>), Vec<Fault>>| loaded.as_ref().is_ok_and(|(p, _)| p.store.is_shared());
-    read.is_ok_and(|read| read.environments.is_empty() || !read.environments.values().all(elsewhere))
-}
-
 async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: Stop) -> anyhow::Result<House> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
-    let master_key = MasterKeySource::choose(args.master_key_file.clone(), credentials.as_deref());
+    let source = MasterKeySource::choose(args.master_key_file.clone(), credentials.as_deref());
     let directory = state_dir.to_owned();
-    let witness = tokio::task::spawn_blocking(move || WitnessBook::open(&directory)).await??;
+    // Opening reads and locks files: not on a thread that serves.
+    let (embedded, witness) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let store = EmbeddedStore::open(&directory, &source)?;
+        let witness = WitnessBook::open(&directory)?;
+        Ok((store, witness))
+    })
+    .await??;
+    if let Some(path) = embedded.created_master_key() {
+        tracing::warn!(
+            "made a master key at {}; hint: keep a copy of it apart from the store, without it the store cannot be read",
+            path.display()
+        );
+    }
+    let key = embedded.authentication_key(audit::PURPOSE).ok_or_else(|| anyhow!("the key of the audit trail cannot be derived"))?;
+    let audit = Audit::start(state_dir, key, witness.clone(), audit::Limits::default()).await;
+    let audit = audit.map_err(|why| anyhow!("the audit trail cannot be opened: {why}"))?;
     let metrics = Arc::new(Metrics::new(started)?);
     let wakes = Wakes::start().await?;
     let forge = Arc::new(KeyForge::start().map_err(|e| anyhow!("cannot start the threads that make keys: {e}"))?);
     Ok(House {
         board: Arc::default(),
         metrics,
-        embedded: OnceCell::new(),
-        master_key,
+        embedded,
         pace: Arc::new(Pace::new(WRITES_A_SECOND)),
         instance: RandomId::new().map_err(|e| anyhow!(e))?,
         witness,
+        audit,
         forge,
         state_dir: state_dir.to_owned(),
         wakes,

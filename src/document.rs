@@ -308,6 +308,13 @@ impl Document {
             || self.spent_kids.contains(&Digest::of(kid.as_str().as_bytes()))
     }
 
+    /// The kids of all keys that were ever revoked here, as digests, in order.
+    pub fn revoked_kids(&self) -> Vec<Digest> {
+        let tombstones = self.tombstones.iter().filter(|t| t.end.state() == StateName::Revoked);
+        let recent = tombstones.map(|t| Digest::of(t.kid.as_str().as_bytes()));
+        recent.chain(self.spent_kids.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The key set that verifiers fetch: every live key's public half. Empty for HMAC secrets and API keys.
     pub fn jwks(&self) -> JwkSet<&PublicJwk> {
         JwkSet { keys: self.live().filter_map(|k| k.key.public_jwk()).collect() }

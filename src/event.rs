@@ -1,9 +1,10 @@
 //! What happened, as values: one enum that feeds the log, the audit trail and the counters. Never material.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::document::{Change, HistoryEntry};
-use crate::name::{EnvironmentName, KeysetId};
+use crate::document::{Change, Document, HistoryEntry};
+use crate::name::{EnvironmentName, Generation, KeysetId};
 use crate::time::Span;
 
 /// Something that happened.
@@ -15,6 +16,11 @@ pub enum Event {
         keyset: KeysetId,
         /// How.
         entry: HistoryEntry,
+    },
+    /// A document was taken from the store that this process had not written itself, or did not know to have written.
+    Seen {
+        /// The document.
+        document: Arc<Document>,
     },
     /// Another writer changed a keyset first; this process reloaded and decides again.
     Overtaken {
@@ -74,6 +80,31 @@ pub enum Event {
         /// Whose.
         environment: EnvironmentName,
     },
+    /// An operator took the store's content as it is, although this host had seen a document that is there no more.
+    Accepted {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Who.
+        by: String,
+    },
+    /// An operator said that the wall clock is right as it is.
+    ClockAccepted {
+        /// In which environment.
+        environment: EnvironmentName,
+        /// Who.
+        by: String,
+    },
+    /// An operator removed a keyset with everything it wrote.
+    Removed {
+        /// Which.
+        keyset: KeysetId,
+        /// Its last generation.
+        generation: Generation,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The wall clock was set.
     ClockSet {
         /// By how much.
@@ -118,6 +149,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Changed { keyset, entry } => write!(f, "{keyset}: {} ({})", Told(&entry.change), entry.reason),
+            Self::Seen { document } => write!(f, "{}: generation {} was read", document.id, document.generation),
             Self::Overtaken { keyset } => write!(f, "{keyset}: another writer was first; deciding again"),
             Self::Trouble { keyset, what, .. } => write!(f, "{keyset}: {what}"),
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
@@ -129,6 +161,9 @@ impl fmt::Display for Event {
             }
             Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
             Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),
+            Self::Accepted { keyset, by } => write!(f, "{keyset}: {by} accepted that its document is gone"),
+            Self::ClockAccepted { environment, by } => write!(f, "{environment}: {by} accepted the wall clock as it is"),
+            Self::Removed { keyset, by, reason, .. } => write!(f, "{keyset}: {by} removed it with everything it wrote ({reason})"),
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
             Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
         }

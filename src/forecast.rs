@@ -88,8 +88,8 @@ fn agree_everywhere(observed: &mut Observed, document: &Document) {
     }
 }
 
-/// A key that stands for one that will be made.
-fn placeholder(document: &Document, spec: &KeySpec, number: usize, now: Timestamp) -> Option<Key> {
+/// A key that stands for one that will be made: `next-<number>`, or the first after it whose name is free. `None` if none is.
+pub fn placeholder(document: &Document, spec: &KeySpec, number: usize, now: Timestamp) -> Option<Key> {
     let kid = (number..).take(MOST_FORETOLD).find_map(|n| format!("next-{n}").parse().ok().filter(|kid| !document.knows(kid)))?;
     let words = || SecretText::new("(not made yet)".into());
     let material = match spec.class() {

@@ -19,6 +19,7 @@ pub mod signers;
 pub mod sockets;
 mod stall;
 pub mod status;
+pub mod verbs;
 pub mod verifiers;
 
 use std::sync::Arc;

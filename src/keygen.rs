@@ -11,6 +11,7 @@ mod base62;
 mod certificate;
 mod forge;
 mod hmac;
+pub mod import;
 mod inspect;
 mod kid;
 mod pair;

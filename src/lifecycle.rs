@@ -83,6 +83,11 @@ pub enum Because {
         /// Which.
         place: String,
     },
+    /// A place that still holds a revoked key, or cannot be read.
+    StillHeld {
+        /// Which.
+        place: String,
+    },
     /// A probe that has not seen the key.
     Probe {
         /// Which.
@@ -129,6 +134,7 @@ pub fn next(document: &Document, rules: &Rules, observed: &Observed) -> Decision
         .or_else(|| case.generate(&mut wait))
         .or_else(|| case.erase_private(&mut wait))
         .or_else(|| case.retire(&mut wait))
+        .or_else(|| case.confirm_revoked(&mut wait))
         .or_else(|| case.forget());
     match decided {
         Some((step, reason)) => Decision::Do(step, reason),

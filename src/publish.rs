@@ -199,13 +199,15 @@ pub fn bring(target: &FileTarget, document: &Document, expected: Option<Digest>)
     let wanted = render(target, document)?;
     let (found, content) = (file::read(target)?, wanted.digest());
     let altered = expected.is_some_and(|expected| found.digest() != expected);
+    let ours = expected.is_some() && !altered;
     match compare(target, document, &wanted, &found)? {
         ReadBack::Equal { changed_at } => {
             // Content that is right is no drift, whoever wrote it. But when somebody removed what had to go anyway, nobody knows when.
             return Ok(Brought::Agreed { content, changed_at, wrote: false, drift: altered && found.parts.is_empty() });
         }
-        // What was ours and cannot be read any more is damage, not somebody else's key.
-        ReadBack::Foreign { kids } if !target.replace && (!kids.is_empty() || expected.is_none()) => {
+        // What was ours and cannot be read any more is damage, not somebody else's key. And what is exactly what was last written
+        // here is ours, even if the document went back since and does not know it any more.
+        ReadBack::Foreign { kids } if !target.replace && !ours && (!kids.is_empty() || expected.is_none()) => {
             return Ok(Brought::Foreign { kids });
         }
         ReadBack::Missing | ReadBack::Differs { .. } | ReadBack::Foreign { .. } => file::write(target, &wanted)?,

@@ -9,7 +9,9 @@
 
 mod advance;
 mod keyset;
+pub mod operate;
 mod places;
+pub mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -21,13 +23,14 @@ use futures_util::stream::FuturesUnordered;
 pub use keyset::{Status, Trouble};
 
 use crate::clock::{ClockWatch, Reading};
-use crate::document::Document;
+use crate::document::{Document, Intent};
 use crate::event::{Event, Part};
 use crate::freshness::Freshness;
 use crate::key::{Key, KeySpec};
 use crate::lifecycle::{self, Decision};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
+use crate::operator::{self, Refusal, Verb};
 use crate::policy::FileTarget;
 use crate::publish::Targets;
 use crate::rules::Rules;
@@ -75,6 +78,13 @@ pub trait Ports: Send + Sync + 'static {
     /// The decision. Only a test that wants to see a broken rule caught has reason to answer anything else.
     fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
         lifecycle::next(document, rules, observed)
+    }
+    /// What becomes of a document by an operator's verb. Answers anything else for the same reason alone.
+    ///
+    /// # Errors
+    /// If the verb is refused.
+    fn grant(&self, document: &Document, verb: &Verb, rules: &Rules, intent: Intent, key: Option<Key>) -> Result<Document, Refusal> {
+        operator::apply(document, verb, rules, intent, key)
     }
 }
 
@@ -254,7 +264,7 @@ impl<P: Ports> Reconciler<P> {
             match loaded.remove(&name) {
                 Some(Ok(found)) => {
                     caught_up &= found.revision == listed;
-                    keyset.take(found);
+                    keyset.take(found, events);
                 }
                 Some(Err(error)) => {
                     let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };
@@ -309,10 +319,13 @@ impl<P: Ports> Reconciler<P> {
         self.due.insert(name.clone());
     }
 
+    fn least_skew(&self) -> Span {
+        self.wanted.values().map(|w| w.rules.facts.clock_skew).min().unwrap_or(Span::minutes(1))
+    }
+
     fn clock_fault(&self, now: Reading, events: &mut Vec<Event>) -> Option<Fault> {
-        let skew = self.wanted.values().map(|w| w.rules.facts.clock_skew).min().unwrap_or(Span::minutes(1));
         let by = self.watch.parted(now);
-        let parted = by > skew;
+        let parted = by > self.least_skew();
         match (parted, self.clock_trouble) {
             (true, false) => events.push(Event::ClockSet { by }),
             (false, true) => events.push(Event::ClockBack),

@@ -92,6 +92,11 @@ pub trait Store: Send + Sync + 'static {
     /// is not beyond the stored one's is refused as [`SwapError::Invalid`].
     fn swap(&self, expected: Option<&Revision>, next: &Document) -> impl Future<Output = Result<Revision, SwapError>> + Send;
 
+    /// Removes a keyset for good, if the store still holds `expected`. Whoever looks afterwards finds nothing of that name and hears of
+    /// it through [`Store::changes`]; the name can be used anew. An adapter whose store keeps what was deleted may write a last
+    /// version that says so and bears no key, and answer as if nothing were there.
+    fn remove(&self, keyset: &KeysetName, expected: &Revision) -> impl Future<Output = Result<(), SwapError>> + Send;
+
     /// What has changed since `mark`, this process's own writes included. Cheap when nothing has.
     fn changes(&self, mark: &Mark) -> impl Future<Output = Result<Changes, StoreError>> + Send;
 

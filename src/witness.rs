@@ -29,6 +29,17 @@ pub struct Sighting {
     /// Since when the signers who ask this process have left which retiring key, once that is certain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signers_left: BTreeMap<Kid, Timestamp>,
+    /// The kids that were revoked by then, as digests: should a back-up revive them, they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<Digest>,
+    /// An operator is removing the keyset from this host: if it is not in the store, that is as it should be.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub removing: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What this host remembers of one file that it writes.
@@ -79,7 +90,9 @@ impl Verdict {
     /// Compares what is in the store with what was seen. `digest` is asked for the found document's digest only where it matters.
     pub fn on(seen: Option<&Sighting>, found: Option<&Document>, digest: impl FnOnce() -> Option<Digest>) -> Self {
         let Some(seen) = seen else { return Self::Continues };
-        let Some(found) = found else { return Self::Vanished { seen: seen.generation } };
+        let Some(found) = found else {
+            return if seen.removing { Self::Continues } else { Self::Vanished { seen: seen.generation } };
+        };
         if found.generation < seen.generation {
             return Self::WentBack { seen: seen.generation, found: found.generation };
         }

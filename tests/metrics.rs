@@ -221,6 +221,9 @@ impl Store for Unlucky {
     async fn swap(&self, _: Option<&Revision>, _: &Document) -> Result<Revision, SwapError> {
         Err(SwapError::Conflict)
     }
+    async fn remove(&self, _: &KeysetName, _: &Revision) -> Result<(), SwapError> {
+        Err(SwapError::Conflict)
+    }
     async fn changes(&self, _: &Mark) -> Result<Changes, StoreError> {
         Err(StoreError::Unavailable("away".into()))
     }

@@ -5,10 +5,10 @@ mod contract;
 
 use contract::{ENVIRONMENT, Fixture};
 use keyrota::name::KeysetName;
-use keyrota::store::Store as _;
 use keyrota::store::embedded::{EmbeddedStore, EnvironmentStore};
 use keyrota::store::master_key::MasterKeySource;
 use keyrota::store::memory::MemoryStore;
+use keyrota::store::{Store as _, SwapError};
 
 struct InMemory(MemoryStore);
 
@@ -21,7 +21,7 @@ impl Fixture for InMemory {
         assert!(self.0.damage(keyset));
     }
     async fn remove(&self, keyset: &KeysetName) {
-        assert!(self.0.remove(keyset));
+        assert!(self.0.lose(keyset));
     }
 }
 
@@ -46,10 +46,35 @@ impl Fixture for Embedded {
     }
 }
 
+async fn a_removal_is_a_compare_and_swap(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let (document, first_at) = contract::create(&store, "a").await;
+    let second_at = store.swap(Some(&first_at), &contract::next(&document, "two")).await.unwrap();
+    assert_eq!(store.remove(&contract::name("a"), &first_at).await, Err(SwapError::Conflict), "somebody else was first");
+    assert!(contract::loaded(&store, "a").await.is_some());
+    assert_eq!(store.remove(&contract::name("a"), &second_at).await, Ok(()));
+    assert_eq!(store.remove(&contract::name("a"), &second_at).await, Err(SwapError::Conflict), "it is gone already");
+    assert_eq!(store.remove(&contract::name("absent"), &second_at).await, Err(SwapError::Conflict));
+    assert!(contract::loaded(&store, "a").await.is_none() && contract::loaded(&fixture.open(), "a").await.is_none());
+    assert_eq!(store.swap(Some(&second_at), &contract::next(&document, "late")).await, Err(SwapError::Conflict));
+    let (_, again) = contract::create(&store, "a").await;
+    assert!(contract::loaded(&store, "a").await.is_some_and(|(_, revision)| revision == again), "the name can be used anew");
+}
+
 mod memory {
     crate::contract::store_contract!(super::InMemory(super::MemoryStore::new(super::ENVIRONMENT.parse().unwrap())));
+
+    #[tokio::test]
+    async fn a_removal_is_a_compare_and_swap() {
+        super::a_removal_is_a_compare_and_swap(&super::InMemory(super::MemoryStore::new(super::ENVIRONMENT.parse().unwrap()))).await;
+    }
 }
 
 mod embedded {
     crate::contract::store_contract!(super::Embedded(tempfile::tempdir().unwrap()));
+
+    #[tokio::test]
+    async fn a_removal_is_a_compare_and_swap() {
+        super::a_removal_is_a_compare_and_swap(&super::Embedded(tempfile::tempdir().unwrap())).await;
+    }
 }

@@ -97,6 +97,9 @@ impl<S: Store> Store for Counted<S> {
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.store.swap(expected, next).await
     }
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        self.store.remove(keyset, expected).await
+    }
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.store.changes(mark).await

@@ -3,7 +3,10 @@
 
 #![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
 
+mod handed;
 mod run;
+mod trail;
+pub mod verbs;
 
 use std::path::PathBuf;
 
@@ -86,6 +89,92 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
     /// `keyrota plan --policies DIR` say beforehand what would happen.
     #[command(after_help = "Example: keyrota reload --wait")]
     Reload(ReloadArgs),
+    /// Bring the next rotation of a keyset forward
+    ///
+    /// Every wait still holds, so no token is rejected. With --now the successor signs at once, and tokens that it signs may be
+    /// rejected until verifiers have fetched it.
+    #[command(after_help = "Examples:
+  keyrota rotate production/user-sessions
+  keyrota rotate production/user-sessions --now --reason \"old algorithm found weak\"")]
+    Rotate(verbs::RotateArgs),
+    /// Say that one key is compromised: out of every key set, now
+    ///
+    /// If it signs, its published successor takes over in the same change; if there is none, one is made. Its tokens die with it,
+    /// in each verifier when that next fetches the key set.
+    #[command(after_help = "Example: keyrota revoke production/user-sessions KID --reason \"found in a log\"")]
+    Revoke(verbs::RevokeArgs),
+    /// Say that a whole keyset may have leaked: every key is replaced
+    ///
+    /// Keys that have not signed yet are replaced too. All tokens of the keyset die.
+    #[command(after_help = "Example: keyrota compromise production/user-sessions --reason \"laptop stolen, document on it\"")]
+    Compromise(verbs::ReasonedArgs),
+    /// Undo the last change-over: the key before signs again
+    ///
+    /// Possible within rollback_window. Incoming keys are held until they are approved.
+    #[command(after_help = "Example: keyrota rollback production/user-sessions")]
+    Rollback(verbs::KeysetArgs),
+    /// Let nothing scheduled happen until a moment
+    #[command(after_help = "Examples:
+  keyrota freeze production --until 2026-01-02T08:00:00Z --reason \"holidays\"
+  keyrota freeze production/user-sessions --until 36h --reason \"release\"")]
+    Freeze(verbs::FreezeArgs),
+    /// Let scheduled steps go on
+    #[command(after_help = "Example: keyrota unfreeze production")]
+    Unfreeze(verbs::TargetArgs),
+    /// Let an incoming key take over, where that needs an operator's word
+    ///
+    /// For `mode: approve`, for verifiers with a single key, and after a rollback.
+    #[command(after_help = "Example: keyrota approve production/user-sessions KID")]
+    Approve(verbs::ApproveArgs),
+    /// Go on from what is there now, although this host had seen something else
+    ///
+    /// After a document vanished, went back or was replaced; with --clock after the wall clock was set.
+    #[command(after_help = "Examples:
+  keyrota accept production/user-sessions
+  keyrota accept production --clock")]
+    Accept(verbs::AcceptArgs),
+    /// Create a keyset although its inception is another day
+    #[command(after_help = "Example: keyrota init production/user-sessions")]
+    Init(verbs::KeysetArgs),
+    /// Remove a keyset that is in no policy any more, with everything it wrote
+    #[command(after_help = "Example: keyrota remove production/old-sessions --reason \"service is gone\"")]
+    Remove(verbs::ReasonedArgs),
+    /// Say that a back-up was put back: what it revived goes, and everything is rotated
+    #[command(after_help = "Example: keyrota restored production --reason \"disk failed, restored from Monday\"")]
+    Restored(verbs::RestoredArgs),
+    /// Take in a key that somebody else made
+    ///
+    /// The key comes on standard input or a file descriptor, never on the command line: PEM (PKCS#8, PKCS#1, SEC 1, encrypted PKCS#8),
+    /// JWK, or a plain secret. By default it becomes the next key: announced, waited for, then signing.
+    #[command(after_help = "Examples:
+  keyrota import production/search --kid SK-ALG-1234 --expires 2027-01-01T00:00:00Z --yes < secret.txt
+  keyrota import production/user-sessions --as active --yes < old-key.pem
+  keyrota import production/user-sessions --fd 3 --passphrase-fd 4 --yes 3< key.pem 4< passphrase")]
+    Import(verbs::ImportArgs),
+    /// Print the active key for a consumer that reads files or variables
+    ///
+    /// Asks the signer socket, so whoever may read the document there may export it. With --public only the public half.
+    #[command(after_help = "Examples:
+  keyrota export production/inkeep --format pem --public > public_key.pem
+  keyrota export production/search --format env --kid-name ALGOLIA_KEY_ID --key-name ALGOLIA_SECRET_KEY > algolia.env")]
+    Export(verbs::ExportArgs),
+    /// Leave nothing behind: targets, freed pages, write-ahead log
+    #[command(after_help = "Example: keyrota purge production")]
+    Purge(verbs::PurgeArgs),
+    /// Look at everything that could go wrong, now
+    ///
+    /// Each line is ok, warning or broken, with a hint; exits with 3 if something is broken.
+    #[command(after_help = "Example: keyrota doctor production")]
+    Doctor(verbs::DoctorArgs),
+    /// Read the audit trail, or prove that it is as it was written
+    #[command(after_help = "Examples:
+  keyrota audit tail --since 24h
+  keyrota audit verify")]
+    Audit {
+        /// What to do with it
+        #[command(subcommand)]
+        command: verbs::AuditCommand,
+    },
     /// Print the completions of a shell
     #[command(after_help = "Example: keyrota completions bash > /etc/bash_completion.d/keyrota")]
     Completions {
@@ -231,6 +320,11 @@ impl DaemonArgs {
     /// The daemon that is there.
     pub fn client(&self) -> Client {
         Client::new(&self.runtime_dir())
+    }
+
+    /// Its signer socket.
+    pub fn signers(&self) -> Client {
+        Client::signers(&self.runtime_dir())
     }
 }
 

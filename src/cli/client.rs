@@ -4,13 +4,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::paths::CONTROL_SOCKET;
+use super::paths::{CONTROL_SOCKET, SIGNER_SOCKET};
 
 /// The longest answer that is read: far more than the status of 100,000 keysets.
 const LONGEST_ANSWER: usize = 1 << 30;
@@ -70,6 +70,11 @@ impl Client {
         Self { socket: runtime_dir.join(CONTROL_SOCKET), limit: Duration::from_secs(20) }
     }
 
+    /// The signer socket of this runtime directory.
+    pub fn signers(runtime_dir: &Path) -> Self {
+        Self { socket: runtime_dir.join(SIGNER_SOCKET), ..Self::new(runtime_dir) }
+    }
+
     /// The same, which may take longer.
     #[must_use]
     pub fn patient(self, limit: Duration) -> Self {
@@ -86,7 +91,7 @@ impl Client {
     /// # Errors
     /// If there is no daemon, it is not for us, or it does not answer in time. Not if it answers with an error status.
     pub fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::GET, path)
+        self.ask(Method::GET, path, Bytes::new())
     }
 
     /// Asks the daemon to do something.
@@ -94,18 +99,26 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub fn post(&self, path: &str) -> Result<Answer, ClientError> {
-        self.ask(Method::POST, path)
+        self.ask(Method::POST, path, Bytes::new())
     }
 
-    fn ask(&self, method: Method, path: &str) -> Result<Answer, ClientError> {
+    /// Asks the daemon to do something that takes more words.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_json(&self, path: &str, body: Vec<u8>) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, path, body.into())
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| self.broken(&e))?;
         runtime.block_on(async {
-            let limited = tokio::time::timeout(self.limit, self.exchange(method, path)).await;
+            let limited = tokio::time::timeout(self.limit, self.exchange(method, path, body)).await;
             limited.unwrap_or_else(|_| Err(ClientError::TooSlow(self.socket.clone(), self.limit)))
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<Answer, ClientError> {
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| match e.kind() {
             ErrorKind::NotFound => ClientError::NoSocket(self.socket.clone()),
             ErrorKind::ConnectionRefused => ClientError::NobodyListens(self.socket.clone()),
@@ -117,7 +130,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(hyper::header::HOST, "localhost")
-            .body(Empty::<Bytes>::new())
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
             .map_err(|e| self.broken(&e))?;
         let conversation = async {
             let response = sender.send_request(request).await.map_err(|e| self.broken(&e))?;

@@ -12,9 +12,9 @@ pub enum Exit {
     Error = 1,
     /// The command line itself was wrong.
     Usage = 2,
-    /// `status` found something overdue or broken.
+    /// `status`, `doctor` or `audit verify` found something overdue or broken.
     Broken = 3,
-    /// What was asked for is refused because it would break a promise to signers or verifiers.
+    /// What was asked for is refused as unsafe: it would break a promise to signers or verifiers, or go against a freeze.
     Refused = 4,
     /// `run` found policies or settings that no restart will mend (`EX_CONFIG` of sysexits.h: systemd's `RestartPreventExitStatus`).
     Config = 78,
@@ -25,8 +25,8 @@ pub const EXIT_HELP: &str = "Exit status:
    0  done
    1  error: a fault in a policy, no daemon, an unreadable file
    2  the command line was wrong
-   3  status: something is overdue or broken
-   4  refused, because it would break a promise to signers or verifiers
+   3  status, doctor, audit verify: something is overdue or broken
+   4  refused as unsafe: it would break a promise to signers or verifiers
   78  run: policies or settings that no restart will mend";
 
 impl From<Exit> for ExitCode {

@@ -11,6 +11,8 @@ pub const STATE_DIR: &str = "/var/lib/keyrota";
 pub const RUNTIME_DIR: &str = "/run/keyrota";
 /// The name of the socket for operators, in the runtime directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
+/// The name of the socket for signers, in the runtime directory.
+pub const SIGNER_SOCKET: &str = "signer.sock";
 /// The name of the credential with the master key, in systemd's credentials directory.
 pub const MASTER_KEY_CREDENTIAL: &str = "keyrota-master-key";
 

@@ -14,9 +14,11 @@ use uuid::Uuid;
 use super::keeping::Keeping;
 use super::orders::Orders;
 use super::ports::RealPorts;
+use super::verbs::{Asked, Standing};
 use super::{House, logs};
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
 use crate::clock::Reading;
+use crate::event::Event;
 use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
@@ -25,6 +27,7 @@ use crate::policy::{FileTarget, Policy, StoreConfig};
 use crate::publish::Files;
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
+use crate::status_report::doctor::Finding;
 use crate::store::Store as _;
 
 /// The longest that nothing is looked at, whatever the store and the deadlines say.
@@ -49,6 +52,10 @@ pub enum Command {
         /// Whether the file is gone: then every keyset is an orphan.
         gone: bool,
     },
+    /// An operator asks for something.
+    Operate(Box<Asked>),
+    /// An operator wants everything looked at.
+    Examine(oneshot::Sender<Vec<Finding>>),
 }
 
 /// A running environment, as the rest of the daemon holds it.
@@ -59,11 +66,14 @@ pub struct Running {
     pub store: StoreConfig,
 }
 
-struct Environment {
-    house: Arc<House>,
-    board: Arc<EnvironmentBoard>,
+pub(super) struct Environment {
+    pub(super) house: Arc<House>,
+    pub(super) board: Arc<EnvironmentBoard>,
     store: Keeping,
-    reconciler: Reconciler<RealPorts>,
+    pub(super) reconciler: Reconciler<RealPorts>,
+    pub(super) ports: Arc<RealPorts>,
+    /// Verbs that wait for a key to be made.
+    asked: Vec<Asked>,
     wake: Arc<Notify>,
     job: Option<(String, Uuid)>,
     poll_every: Duration,
@@ -96,7 +106,9 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
         house: Arc::clone(house),
         board,
         store,
-        reconciler: Reconciler::new(ports, name, freshness),
+        reconciler: Reconciler::new(Arc::clone(&ports), name, freshness),
+        ports,
+        asked: Vec::new(),
         wake: Arc::new(Notify::new()),
         job: None,
         poll_every,
@@ -121,6 +133,10 @@ impl Environment {
             while let Ok(keyset) = made.try_recv() {
                 self.reconciler.look_at(&keyset);
             }
+            // Before the pass, which could take a key that was made for a verb.
+            for asked in std::mem::take(&mut self.asked) {
+                self.take_up(asked).await;
+            }
             self.pass().await;
             let rest = self.rest();
             tokio::select! {
@@ -133,13 +149,31 @@ impl Environment {
         }
     }
 
-    async fn pass(&mut self) {
+    /// An operator's verb: carried out and answered, or kept until the key that it takes is made.
+    async fn take_up(&mut self, mut asked: Asked) {
+        let mut events = Vec::new();
+        let standing = self.operate(&mut asked, &mut events).await;
+        self.tell(events, Reading::now());
+        match standing {
+            Standing::Answered(answer) => drop(asked.answer.send(answer)),
+            // Whoever asked has gone: nothing is done behind their back.
+            Standing::Waiting if asked.answer.is_closed() => {}
+            Standing::Waiting => self.asked.push(asked),
+        }
+    }
+
+    fn tell(&self, events: Vec<Event>, at: Reading) {
+        self.house.metrics.record(&events, at);
+        logs::tell(&events);
+        self.house.audit.record(at.wall, events);
+    }
+
+    pub(super) async fn pass(&mut self) {
         let began = Reading::now();
         let events = self.reconciler.pass().await;
         let done = Reading::now();
-        self.house.metrics.record(&events, done);
+        self.tell(events, done);
         self.house.metrics.pass(&self.board.name, done.boot.saturating_sub(began.boot).to_std());
-        logs::tell(&events);
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
             let keysets = self.board.keysets();
@@ -167,6 +201,8 @@ impl Environment {
                 self.waiting.push(done);
                 self.take(&policy).await;
             }
+            Command::Operate(asked) => self.take_up(*asked).await,
+            Command::Examine(answer) => drop(answer.send(self.examine().await)),
             Command::Hold { faults, gone } => {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
                 self.board.policy.store(Arc::new(standing));

@@ -11,7 +11,7 @@ use crate::policy::StoreConfig;
 use crate::store::aws::AwsStore;
 use crate::store::aws::pace::MachineTime;
 use crate::store::aws::sdk::SdkCalls;
-use crate::store::embedded::{EnvironmentStore, OpenError};
+use crate::store::embedded::EnvironmentStore;
 use crate::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
 use crate::time::Span;
 
@@ -25,16 +25,13 @@ pub enum Keeping {
 }
 
 impl Keeping {
-    /// The store that a policy names. Opens the embedded one if it is not open yet; calls no service.
-    ///
-    /// # Errors
-    /// If the embedded store cannot be opened.
-    pub async fn of(house: &House, environment: &EnvironmentName, config: &StoreConfig) -> Result<Self, OpenError> {
+    /// The store that a policy names. Calls no service.
+    pub fn of(house: &House, environment: &EnvironmentName, config: &StoreConfig) -> Self {
         match config {
-            StoreConfig::Embedded => Ok(Self::Embedded(house.embedded().await?.environment(environment))),
+            StoreConfig::Embedded => Self::Embedded(house.embedded.environment(environment)),
             StoreConfig::AwsSecretsManager(aws) => {
                 let calls = MeasuredCalls::new(SdkCalls::new(aws), Arc::clone(&house.metrics), environment.clone());
-                Ok(Self::Aws(AwsStore::new(environment, aws, calls, MachineTime, Arc::clone(&house.pace), house.instance)))
+                Self::Aws(AwsStore::new(environment, aws, calls, MachineTime, Arc::clone(&house.pace), house.instance))
             }
         }
     }
@@ -67,6 +64,13 @@ impl Store for Keeping {
         match self {
             Self::Embedded(store) => store.swap(expected, next).await,
             Self::Aws(store) => Box::pin(store.swap(expected, next)).await,
+        }
+    }
+
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        match self {
+            Self::Embedded(store) => store.remove(keyset, expected).await,
+            Self::Aws(store) => Box::pin(store.remove(keyset, expected)).await,
         }
     }
 

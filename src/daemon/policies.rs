@@ -12,17 +12,20 @@ use tokio::sync::Mutex;
 use super::House;
 use super::environment::{self, Command, Running};
 use super::keeping::Keeping;
+use crate::audit::Verified;
 use crate::http::control::{Control, Told};
 use crate::name::EnvironmentName;
 use crate::policy::{Policy, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
+use crate::status_report::doctor::DoctorReport;
+use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::status_report::{ReloadReport, ReloadedReport};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// The policies of a running daemon.
 pub struct Policies {
-    house: Arc<House>,
+    pub(super) house: Arc<House>,
     folder: PathBuf,
     only: Vec<EnvironmentName>,
     running: Mutex<BTreeMap<EnvironmentName, Running>>,
@@ -53,6 +56,17 @@ impl Policies {
         }
     }
 
+    /// The environments that run.
+    pub(super) async fn names(&self) -> Vec<EnvironmentName> {
+        self.running.lock().await.keys().cloned().collect()
+    }
+
+    /// Tells an environment something.
+    pub(super) async fn send(&self, environment: &EnvironmentName, command: Command) -> Result<(), ()> {
+        let running = self.running.lock().await;
+        running.get(environment).and_then(|known| known.commands.send(command).ok()).ok_or(())
+    }
+
     async fn load_all(&self) -> (Vec<ReloadedReport>, Done) {
         let mut running = self.running.lock().await;
         let (folder, only, kept) = (self.folder.clone(), self.only.clone(), self.kept());
@@ -74,7 +88,7 @@ impl Policies {
                     for warning in warnings {
                         tracing::warn!("{warning}");
                     }
-                    self.usable(&running, policy).await
+                    self.usable(&running, policy)
                 }
                 Err(faults) if faults.is_empty() && folder_faults.is_empty() => {
                     Err(vec![format!("{name}: the policy file is gone; hint: put it back, or remove its keysets")])
@@ -88,7 +102,7 @@ impl Policies {
                     Vec::new()
                 }
                 Err(faults) => {
-                    self.hold(&mut running, &name, &faults).await;
+                    self.hold(&mut running, &name, &faults);
                     faults
                 }
             };
@@ -104,17 +118,17 @@ impl Policies {
     }
 
     /// A policy together with its store, if this process can carry it out.
-    async fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
+    fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
         let file = policy.source.display();
         match running.get(&policy.environment) {
             Some(known) if known.store == policy.store => Ok((policy, None)),
             Some(_) => {
                 Err(vec![format!("{file}: store: it is not the one in use; hint: a running keyrota keeps its stores, so restart it")])
             }
-            None => match Keeping::of(&self.house, &policy.environment, &policy.store).await {
-                Ok(store) => Ok((policy, Some(store))),
-                Err(error) => Err(vec![format!("{file}: store: {error}")]),
-            },
+            None => {
+                let store = Keeping::of(&self.house, &policy.environment, &policy.store);
+                Ok((policy, Some(store)))
+            }
         }
     }
 
@@ -139,7 +153,7 @@ impl Policies {
     }
 
     /// The file is broken: the environment goes on under what it had, or starts under what was last good.
-    async fn hold(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName, faults: &[String]) {
+    fn hold(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName, faults: &[String]) {
         if let Some(known) = running.get(name) {
             let gone = !self.folder.join(format!("{name}.yaml")).exists();
             let _ = known.commands.send(Command::Hold { faults: faults.to_vec(), gone });
@@ -148,13 +162,9 @@ impl Policies {
         let kept = self.kept().join(format!("{name}.yaml"));
         let last_good = std::fs::read_to_string(&kept).ok().and_then(|text| parse(&kept, &text).ok());
         let Some((policy, _)) = last_good else { return };
-        match Keeping::of(&self.house, name, &policy.store).await {
-            Ok(store) => {
-                let (started, _) = environment::start(&self.house, Box::new(policy), store, Some(faults.to_vec()));
-                running.insert(name.clone(), started);
-            }
-            Err(error) => tracing::error!(environment = %name, "{error}"),
-        }
+        let store = Keeping::of(&self.house, name, &policy.store);
+        let (started, _) = environment::start(&self.house, Box::new(policy), store, Some(faults.to_vec()));
+        running.insert(name.clone(), started);
     }
 
     /// Keeps the text of a policy that was good.
@@ -190,6 +200,22 @@ impl Control for Policies {
             let in_time = tokio::time::timeout(wait.to_std(), all).await.is_ok();
             ReloadReport { done: in_time, environments }
         })
+    }
+
+    fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
+        Box::pin(self.ask(request, by))
+    }
+
+    fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>> {
+        Box::pin(super::trail::verified(&self.house))
+    }
+
+    fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>> {
+        Box::pin(super::trail::since(&self.house, since))
+    }
+
+    fn examine(&self, environment: Option<EnvironmentName>) -> Told<'_, Result<DoctorReport, Refused>> {
+        Box::pin(self.examine_all(environment))
     }
 }
 

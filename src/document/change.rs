@@ -3,6 +3,7 @@
 //! A [`Draft`] collects one or more transitions that are to happen in the same swap; [`Draft::finish`] makes the successor. A
 //! transition that its key's state does not allow is an error, so that a decision that was wrong cannot be carried out.
 
+mod imports;
 mod intents;
 
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use crate::time::{Span, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalChange {
     /// There is no live key of that name.
-    #[error("there is no live key {0} in this keyset")]
+    #[error("there is no live key {0} in this keyset; hint: `keyrota status` with the keyset's name lists its keys")]
     UnknownKey(Kid),
     /// The key is in a state that does not allow it.
-    #[error("key {kid} is {state}, and only a key that is {wanted} can do that")]
+    #[error(
+        "key {kid} is {state}, and only a key that is {wanted} can do that; hint: `keyrota status` with the keyset's name lists its keys"
+    )]
     WrongState {
         /// Which.
         kid: Kid,
@@ -32,16 +35,16 @@ pub enum IllegalChange {
         wanted: &'static str,
     },
     /// The kid was used before in this keyset.
-    #[error("kid {0} was used before in this keyset, and a kid is never used twice")]
+    #[error("kid {0} was used before in this keyset, and a kid is never used twice; hint: choose another kid")]
     KidUsed(Kid),
     /// The key is of another class than the keyset.
-    #[error("key {0} is of another class than its keyset")]
+    #[error("key {0} is of another class than its keyset; hint: key pairs, HMAC secrets and API keys are keysets of their own")]
     WrongClass(Kid),
     /// There is no room.
-    #[error("the keyset holds {MOST_LIVE_KEYS} live keys already")]
+    #[error("the keyset holds {MOST_LIVE_KEYS} live keys already; hint: wait until retiring keys have left")]
     Full,
     /// A new key was decided on, and none was handed in.
-    #[error("a new key was to be staged, and none was made")]
+    #[error("a new key was to be staged, and none was made; hint: this is a fault of keyrota's: please report it")]
     NoKey,
     /// The private half is gone.
     #[error("the private half of key {0} has been erased; hint: go forward with `keyrota rotate`")]
@@ -170,6 +173,7 @@ impl Draft {
         self.document.active = Some(Active { key, since: now, published_at });
         self.document.intents.forget_kid(kid);
         self.document.intents.rotate = None;
+        self.document.intents.rotate_now = None;
         self.document.intents.hold = None;
         Ok(())
     }

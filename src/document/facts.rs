@@ -133,6 +133,12 @@ impl Facts {
         self.store_refresh + self.signer_refresh + self.token_ttl + self.clock_skew * 2 + self.margin
     }
 
+    /// How long after a key left every key set a verifier that keeps the facts may still have it in a cache.
+    /// `store_refresh + cache_max_age + verifier_refresh + verifier_retry + 2 clock_skew`.
+    pub fn forgetting(&self) -> Span {
+        self.store_refresh + self.cache_max_age + self.verifier_refresh + self.verifier_retry + self.clock_skew * 2
+    }
+
     /// How long something minted or cached under these facts may outlive an edit that lowers one of them.
     pub fn drain(&self) -> Span {
         let minted = self.signer_refresh + self.token_ttl;

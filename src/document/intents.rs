@@ -37,6 +37,9 @@ pub struct Intents {
     /// The next rotation is to begin now; its waits hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate: Option<Intent>,
+    /// The next rotation is to happen at once, without its waits: an operator's emergency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_now: Option<Intent>,
     /// Nothing scheduled is to happen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -60,6 +63,11 @@ impl Intent {
 }
 
 impl Intents {
+    /// Whether an operator asked for a rotation that has not happened yet.
+    pub const fn asks_for_rotation(&self) -> bool {
+        self.rotate.is_some() || self.rotate_now.is_some()
+    }
+
     /// Whether scheduled steps are frozen at `now`.
     pub fn frozen_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.freeze.as_ref().map(|freeze| freeze.until).filter(|until| now < *until)

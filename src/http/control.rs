@@ -14,10 +14,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{StatusCode, Uri};
 
 use super::peers::{Peer, Users};
-use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs};
+use crate::audit::Verified;
+use crate::name::EnvironmentName;
 use crate::policy::SignerAccess;
 use crate::status_report::ReloadReport;
-use crate::time::Span;
+use crate::status_report::doctor::DoctorReport;
+use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
+use crate::time::{Span, Timestamp};
+
+const JSON_LINES: http::HeaderValue = http::HeaderValue::from_static("application/jsonl");
 
 /// The longest that a reload is waited for.
 pub const LONGEST_WAIT: Span = Span::minutes(5);
@@ -30,6 +36,19 @@ pub trait Control: Send + Sync + 'static {
     /// Reads the policies anew. With a wait, the answer comes when every keyset was looked at under them, or the wait is over
     /// (`done: false`); without, as soon as the reload is under way.
     fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport>;
+
+    /// Carries out an operator's verb, asked for by `by`, or says what it would do. The error is a refusal of the whole; refusals of
+    /// single keysets are in the report.
+    fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>>;
+
+    /// Whether the audit trail is as it was written.
+    fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>>;
+
+    /// The lines of the audit trail since a moment.
+    fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>>;
+
+    /// Looks at everything that could go wrong, in one environment or in all.
+    fn examine(&self, environment: Option<EnvironmentName>) -> Told<'_, Result<DoctorReport, Refused>>;
 }
 
 /// Who may come in besides root.
@@ -44,19 +63,34 @@ pub struct Door {
 }
 
 #[derive(Clone)]
-struct Room {
+pub(super) struct Room {
     desk: Desk,
-    control: Arc<dyn Control>,
+    pub(super) control: Arc<dyn Control>,
+    users: Arc<dyn Users>,
 }
 
-/// The routes `GET /v1/status` and `POST /v1/reload`. Each request must bear an [`axum::Extension`] of [`Peer`].
+impl Room {
+    /// Who is at the other end, for records.
+    pub(super) async fn who(&self, peer: Peer) -> String {
+        let users = Arc::clone(&self.users);
+        let named = tokio::task::spawn_blocking(move || verbs::named(peer, &*users)).await;
+        named.unwrap_or_else(|_| format!("uid {}", peer.uid))
+    }
+}
+
+/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload` and `POST /v1/verbs`. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
+    let users = Arc::clone(&door.users);
     Router::new()
+        .route("/v1/verbs", post(verbs::verb).fallback(post_only))
+        .route("/v1/audit", get(trail).fallback(get_only))
+        .route("/v1/audit/verify", get(verify).fallback(get_only))
+        .route("/v1/doctor", get(doctor).fallback(get_only))
         .route("/v1/status", get(report).fallback(get_only))
         .route("/v1/reload", post(reload).fallback(post_only))
         .fallback(nothing_here)
         .layer(from_fn_with_state(Arc::new(door), guard))
-        .with_state(Room { desk, control })
+        .with_state(Room { desk, control, users })
 }
 
 async fn get_only() -> Refusal {
@@ -94,6 +128,29 @@ async fn report(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal>
     let report = status::Report::new(wanted, asked.get("keyset").cloned(), (room.desk.clock)());
     room.desk.metrics.http.status.done(timer, StatusCode::OK);
     Ok(([(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, JSON)], Body::new(status::Pieces(report))).into_response())
+}
+
+/// The lines as they stand in the files: JSON, one to a line.
+async fn trail(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal> {
+    let asked = query::read(&uri, &["since"])?;
+    let unlawful = |_| Refusal::new(StatusCode::BAD_REQUEST, "parameter `since` is no moment", "write 2026-01-02T08:00:00Z");
+    let since = asked.get("since").map(|since| since.parse()).transpose().map_err(unlawful)?.unwrap_or(Timestamp::EPOCH);
+    let lines = room.control.trail_since(since).await.map_err(|refused| verbs::of(&refused))?;
+    let lines = lines.into_iter().map(|line| bytes::Bytes::from(line + "\n"));
+    Ok(([(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, JSON_LINES)], Body::new(status::Pieces(lines))).into_response())
+}
+
+async fn verify(State(room): State<Room>) -> Result<Response, Refusal> {
+    let verified = room.control.verify_trail().await.map_err(|refused| verbs::of(&refused))?;
+    Ok(([(CACHE_CONTROL, NO_STORE)], axum::Json(verified)).into_response())
+}
+
+async fn doctor(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal> {
+    let asked = query::read(&uri, &["environment"])?;
+    let unlawful = |error: crate::name::NameError| Refusal::new(StatusCode::BAD_REQUEST, error.to_string(), "`keyrota status` lists them");
+    let environment = asked.get("environment").map(|name| name.parse()).transpose().map_err(unlawful)?;
+    let report = room.control.examine(environment).await.map_err(|refused| verbs::of(&refused))?;
+    Ok(([(CACHE_CONTROL, NO_STORE)], axum::Json(report)).into_response())
 }
 
 async fn reload(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal> {

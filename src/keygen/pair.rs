@@ -35,7 +35,7 @@ const fn rsa_encoding(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> 
     })
 }
 
-const fn ecdsa(curve: EcCurve) -> &'static EcdsaSigningAlgorithm {
+pub(super) const fn ecdsa(curve: EcCurve) -> &'static EcdsaSigningAlgorithm {
     match curve {
         EcCurve::P256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
         EcCurve::P384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,

@@ -33,6 +33,9 @@ impl Case<'_> {
         published_at: Timestamp,
     ) -> Result<(Trigger, &'static str), (Option<Timestamp>, Because)> {
         let now = self.observed.now;
+        if self.document.intents.rotate_now.is_some() {
+            return Ok((Trigger::Emergency, "an operator asked for a rotation without its waits"));
+        }
         let waited = self.everywhere_since(kid, published_at).map_err(|because| (None, because))? + self.waits.propagation;
         let caught_up = self.observed.serving_since + self.waits.facts.verifier_retry + self.skew();
         let (ready, because) = if waited >= caught_up { (waited, Because::Propagation) } else { (caught_up, Because::Serving) };
@@ -90,7 +93,7 @@ impl Case<'_> {
         }
         let now = self.observed.now;
         let spec = self.rules.spec.digest();
-        let asked = self.document.intents.rotate.is_some();
+        let asked = self.document.intents.asks_for_rotation();
         let respecified = !self.rules.spec.fits(&active.key) && !self.document.started_specs.contains(&spec);
         let due = self.waits.generate_at(active, self.rules);
         let at = if asked || respecified { now } else { due };
@@ -99,6 +102,7 @@ impl Case<'_> {
             () if self.rules.mode == Mode::Manual && !asked => Some((None, Because::Manual)),
             () if self.is_full() => Some((None, Because::Full)),
             () if now < at => Some((Some(at), Because::Schedule)),
+            () if self.document.intents.rotate_now.is_some() => None,
             () if let Some(broken) = self.broken_policy() => Some((None, broken)),
             () => self.document.intents.frozen_until(now).map(|until| (Some(until), Because::Frozen)),
         };

@@ -26,7 +26,7 @@ impl Because {
             Self::Frozen => "frozen",
             Self::Approval => "approval",
             Self::Manual => "manual",
-            Self::Publish { .. } => "publish",
+            Self::Publish { .. } | Self::StillHeld { .. } => "publish",
             Self::Probe { .. } => "probe",
             Self::StoreRefresh | Self::Full => "store",
             Self::External => "external",

@@ -1,7 +1,9 @@
 //! The rules about keys that sign no more: when what signs is erased, when a key leaves the key set, when it is forgotten.
 
 use super::{Because, Case, Chosen, Step, StepKind, TOMBSTONES_KEPT, Wait, chosen};
-use crate::document::{Retiring, Trigger};
+use crate::document::{End, Retiring, Trigger};
+use crate::name::Kid;
+use crate::observed::VerifierPlace;
 use crate::time::Timestamp;
 
 impl Case<'_> {
@@ -34,6 +36,35 @@ impl Case<'_> {
             }
         }
         None
+    }
+
+    /// A revoked key is confirmed to be gone when every place has been read back without it, and no verifier that keeps the facts can
+    /// still have it in a cache.
+    pub(super) fn confirm_revoked(&self, wait: &mut Wait) -> Chosen {
+        for tombstone in self.document.tombstones.iter().rev() {
+            if !matches!(tombstone.end, End::Revoked { confirmed_at: None, .. }) {
+                continue;
+            }
+            let kid = &tombstone.kid;
+            let at = tombstone.ended_at + self.waits.facts.forgetting();
+            match self.observed.verifier_places.iter().find(|place| !self.is_without(place, kid)) {
+                None if self.observed.now >= at => {
+                    let step = Step::ConfirmRevoked { kid: kid.clone() };
+                    return chosen(step, Trigger::Schedule, "every place is without it, and no cache can hold it any more");
+                }
+                None => wait.pending.push(self.pending(StepKind::ConfirmRevoked, Some(kid), Some(at), Because::Propagation)),
+                Some(place) => {
+                    let place = place.name.clone();
+                    wait.pending.push(self.pending(StepKind::ConfirmRevoked, Some(kid), None, Because::StillHeld { place }));
+                }
+            }
+        }
+        None
+    }
+
+    /// A place that could not be read carries nothing either, so it must carry what lives.
+    fn is_without(&self, place: &VerifierPlace, kid: &Kid) -> bool {
+        !place.carries.contains_key(kid) && self.document.live().all(|live| place.carries.contains_key(&live.key.kid))
     }
 
     /// Since when no place has told signers to use the key.

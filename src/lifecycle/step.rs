@@ -37,6 +37,11 @@ pub enum Step {
         /// Which.
         kid: Kid,
     },
+    /// A revoked key is gone from everywhere.
+    ConfirmRevoked {
+        /// Which.
+        kid: Kid,
+    },
     /// An incoming key is not wanted any more.
     Discard {
         /// Which.
@@ -66,6 +71,7 @@ pub enum StepKind {
     Activate,
     ErasePrivate,
     Retire,
+    ConfirmRevoked,
     Discard,
     Forget,
     AdoptFacts,
@@ -91,6 +97,7 @@ impl StepKind {
             Self::Activate => "activate",
             Self::ErasePrivate => "erase",
             Self::Retire => "retire",
+            Self::ConfirmRevoked => "confirm-revoked",
             Self::Discard => "discard",
             Self::Forget => "forget",
             Self::AdoptFacts => "adopt-facts",
@@ -107,6 +114,7 @@ impl Step {
             | Self::Activate { kid }
             | Self::ErasePrivate { kid }
             | Self::Retire { kid }
+            | Self::ConfirmRevoked { kid }
             | Self::Discard { kid, .. } => Some(kid),
             Self::Generate { .. } | Self::Forget { .. } | Self::AdoptFacts { .. } => None,
         }
@@ -120,6 +128,7 @@ impl Step {
             Self::Activate { .. } => StepKind::Activate,
             Self::ErasePrivate { .. } => StepKind::ErasePrivate,
             Self::Retire { .. } => StepKind::Retire,
+            Self::ConfirmRevoked { .. } => StepKind::ConfirmRevoked,
             Self::Discard { .. } => StepKind::Discard,
             Self::Forget { .. } => StepKind::Forget,
             Self::AdoptFacts { .. } => StepKind::AdoptFacts,
@@ -157,6 +166,7 @@ pub fn apply(
         Step::Activate { kid } => draft.activate(kid)?,
         Step::ErasePrivate { kid } => draft.erase_private(kid)?,
         Step::Retire { kid } => draft.retire(kid)?,
+        Step::ConfirmRevoked { kid } => draft.confirm_revoked(kid)?,
         Step::Discard { kid, why } => draft.discard(kid, why)?,
         Step::Forget { keep } => draft.forget(*keep),
         Step::AdoptFacts { facts } => draft.adopt_facts((**facts).clone()),

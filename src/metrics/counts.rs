@@ -84,11 +84,15 @@ impl Counts {
             Event::TargetRemoved { keyset, target } | Event::TargetLeft { keyset, target, .. } => {
                 self.entry(keyset).lock().targets.remove(target);
             }
-            Event::Overtaken { .. }
+            Event::Seen { .. }
+            | Event::Overtaken { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }
             | Event::StoreBack { .. }
+            | Event::Accepted { .. }
+            | Event::ClockAccepted { .. }
+            | Event::Removed { .. }
             | Event::ClockSet { .. }
             | Event::ClockBack => {}
         }

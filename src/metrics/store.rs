@@ -66,6 +66,11 @@ impl<S: Store> Store for MeasuredStore<S> {
         self.measured("swap", self.inner.swap(expected, next), swap_ended).await
     }
 
+    /// Counted among the swaps: it is one that leaves nothing.
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        self.measured("swap", self.inner.remove(keyset, expected), swap_ended).await
+    }
+
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
         self.measured("changes", self.inner.changes(mark), read_ended).await
     }

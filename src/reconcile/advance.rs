@@ -34,7 +34,7 @@ pub(super) struct Advanced {
 }
 
 /// Whether to look at the keyset again in the same pass.
-enum Then {
+pub(super) enum Then {
     GoOn,
     Stop,
 }
@@ -72,7 +72,8 @@ impl<P: Ports> Context<'_, P> {
         if let Some(what) = self.ask_witness(id, keyset, rules.facts.store_refresh, began, events).await {
             fault = Some(Fault::Witness { what });
         }
-        if document.is_stored() {
+        // What stands in files already is the better answer than a document that this host cannot trust.
+        if document.is_stored() && !matches!(fault, Some(Fault::Witness { .. })) {
             places::clear(self.ports, id, keyset, events).await;
             places::project(self.ports, id, keyset, &document, events).await;
         }
@@ -174,7 +175,8 @@ impl<P: Ports> Context<'_, P> {
             return;
         }
         let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
-        let sighting = Sighting { generation: document.generation, digest, places, signers_left };
+        let revoked = document.revoked_kids();
+        let sighting = Sighting { generation: document.generation, digest, places, signers_left, revoked, removing: false };
         match self.ports.witness().note(id, &sighting).await {
             Ok(()) => {
                 keyset.sighting = Some(sighting);
@@ -226,7 +228,7 @@ impl<P: Ports> Context<'_, P> {
         self.after_swap(id, keyset, next, swapped, decided, events).await
     }
 
-    async fn after_swap(
+    pub(super) async fn after_swap(
         &self,
         id: &KeysetId,
         keyset: &mut Keyset,
@@ -246,6 +248,7 @@ impl<P: Ports> Context<'_, P> {
                     }
                     events.push(Event::Changed { keyset: id.clone(), entry: entry.clone() });
                 }
+                keyset.told = Some(next.generation);
                 keyset.held = Some(Held::new(next, revision));
                 keyset.serve(self.ports, &id.keyset);
                 Then::GoOn
@@ -276,7 +279,7 @@ impl<P: Ports> Context<'_, P> {
     }
 
     /// Forgets what is in memory and looks at the store.
-    async fn reload(&self, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Then {
+    pub(super) async fn reload(&self, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Then {
         let found: Result<Option<Loaded>, StoreError> = self.ports.store().load(&id.keyset).await;
         match found {
             Ok(found) => {
@@ -284,7 +287,7 @@ impl<P: Ports> Context<'_, P> {
                 keyset.relist |= found.as_ref().map(|found| found.document.generation) < held_before;
                 keyset.unreadable = false;
                 if let Some(found) = found {
-                    keyset.take(found);
+                    keyset.take(found, events);
                 }
                 keyset.works(id, Part::Store, events);
                 keyset.serve(self.ports, &id.keyset);
@@ -306,7 +309,7 @@ const RETRY: Span = Span::seconds(2);
 /// When something that stays broken for long is tried again.
 const SLOW_RETRY: Span = Span::seconds(30);
 
-fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
+pub(super) fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
     match (&keyset.wanted, keyset.document()) {
         (Some(wanted), _) if !policy_broken => Some(Arc::clone(&wanted.rules)),
         (Some(wanted), _) => Some(Arc::new(Rules { standing: Standing::Broken, ..(*wanted.rules).clone() })),
@@ -332,7 +335,7 @@ fn class_fault(document: &Document, rules: &Rules) -> Option<Fault> {
     })
 }
 
-fn sentence(verdict: &Verdict) -> String {
+pub(super) fn sentence(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Vanished { seen } => format!(
             "generation {seen} of the document was seen here, and the store has none; hint: put the store back, or `keyrota accept`"

@@ -50,6 +50,8 @@ pub(super) struct Keyset {
     pub troubles: BTreeMap<Part, String>,
     /// When to look again.
     pub deadline: Option<Timestamp>,
+    /// The latest generation that an event has told of.
+    pub told: Option<Generation>,
     /// Where it stands among the deadlines.
     pub queued: Option<Timestamp>,
     /// The generation that is served.
@@ -109,9 +111,14 @@ impl Keyset {
     }
 
     /// The store holds this now.
-    pub fn take(&mut self, found: Loaded) {
+    pub fn take(&mut self, found: Loaded, events: &mut Vec<Event>) {
         self.unreadable = false;
-        self.held = Some(Held::new(found.document, found.revision));
+        let held = Held::new(found.document, found.revision);
+        if self.told < Some(held.document.generation) {
+            self.told = Some(held.document.generation);
+            events.push(Event::Seen { document: Arc::clone(&held.document) });
+        }
+        self.held = Some(held);
     }
 
     /// Notes a trouble; an event tells of it once.

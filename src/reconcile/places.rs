@@ -20,7 +20,7 @@ use crate::witness::PlaceMemory;
 const SIGNER_SOCKET: &str = "signer.sock";
 
 /// The targets of a keyset: those of its policy, or, if it is in no policy any more, those it had.
-fn targets(keyset: &Keyset) -> Vec<FileTarget> {
+pub(super) fn targets(keyset: &Keyset) -> Vec<FileTarget> {
     match &keyset.wanted {
         Some(wanted) => wanted.targets.to_vec(),
         None => keyset.places.values().filter_map(|memory| memory.target.clone()).collect(),
@@ -40,6 +40,23 @@ pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyse
             Err(error) => events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: error.to_string() }),
         }
     }
+}
+
+/// Takes away what was written to any target; answers which had to be left, and why.
+pub(super) async fn clear_all<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Vec<String> {
+    let mut left = Vec::new();
+    for (name, memory) in std::mem::take(&mut keyset.places) {
+        let PlaceMemory { target: Some(target), content: Some(content), .. } = memory else { continue };
+        match ports.targets().remove(&target, content).await {
+            Ok(true) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name }),
+            Ok(false) => {}
+            Err(error) => {
+                left.push(format!("{name} was left as it is: {error}"));
+                events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: error.to_string() });
+            }
+        }
+    }
+    left
 }
 
 /// Writes every target of the keyset until it reads back equal: those for verifiers first.

@@ -47,6 +47,7 @@ type Answer<W> = oneshot::Sender<Result<<W as Write>::Outcome, WriteFault>>;
 enum Order<W: Write> {
     Write(W, Answer<W>),
     Tidy(oneshot::Sender<Result<(), Fault>>),
+    Purge(oneshot::Sender<Result<(), Fault>>),
 }
 
 /// The writing thread. It ends when this is dropped, after all that is queued.
@@ -88,6 +89,16 @@ impl<W: Write> Writer<W> {
         done.await.unwrap_or_else(|_| Err(Fault::stopped("the writer")))
     }
 
+    /// Writes the whole database anew, so that no page that was freed is left in it, and then tidies.
+    ///
+    /// # Errors
+    /// If somebody is reading, there is no room for a second copy, or the disk refuses.
+    pub async fn purge(&self) -> Result<(), Fault> {
+        let (answer, done) = oneshot::channel();
+        self.order(Order::Purge(answer))?;
+        done.await.unwrap_or_else(|_| Err(Fault::stopped("the writer")))
+    }
+
     fn order(&self, order: Order<W>) -> Result<(), Fault> {
         let stopped = || Fault::stopped("the writer");
         self.orders.as_ref().ok_or_else(stopped)?.send(order).map_err(|_| stopped())
@@ -125,6 +136,7 @@ impl Desk {
             };
             let (mut writes, mut answers) = (Vec::new(), Vec::new());
             let mut asked_to_tidy = None;
+            let mut asked_to_purge = None;
             while let Some(order) = next {
                 match order {
                     Order::Write(write, answer) => {
@@ -135,6 +147,10 @@ impl Desk {
                         asked_to_tidy = Some(answer);
                         break;
                     }
+                    Order::Purge(answer) => {
+                        asked_to_purge = Some(answer);
+                        break;
+                    }
                 }
                 next = if writes.len() < LARGEST_BATCH { queue.try_recv().ok() } else { None };
             }
@@ -143,6 +159,12 @@ impl Desk {
                 for (answer, outcome) in answers.into_iter().zip(self.settle(&writes)) {
                     let _ = answer.send(outcome);
                 }
+            }
+            if let Some(answer) = asked_to_purge {
+                let vacuumed = self.connection.execute_batch("VACUUM").map_err(|e| self.database.fault(&e));
+                let done = vacuumed.and_then(|()| self.tidy());
+                untidy = done.is_err();
+                let _ = answer.send(done);
             }
             if let Some(answer) = asked_to_tidy {
                 let done = self.tidy();

@@ -172,6 +172,15 @@ impl<C: Calls, T: Time> Store for AwsStore<C, T> {
         }
     }
 
+    /// Refused: the daemon's role is not allowed to delete, so that whoever breaks into the daemon cannot either.
+    async fn remove(&self, keyset: &KeysetName, _: &Revision) -> Result<(), SwapError> {
+        let (id, name) = (self.0.id(keyset), self.0.secret_name(keyset));
+        Err(SwapError::Invalid(format!(
+            "keyset {id}: keyrota does not delete secrets; hint: `aws secretsmanager delete-secret --secret-id {name}` by somebody who \
+             may, then `keyrota accept {id}`"
+        )))
+    }
+
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
         let looked_at = self.0.keep_swept().await?;
         Ok(Changes { looked_at: Some(looked_at), ..self.0.marks().changes(mark) })

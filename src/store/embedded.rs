@@ -80,6 +80,7 @@ struct Inner {
     database: Database,
     id: RandomId,
     master: MasterKey,
+    key_path: PathBuf,
     created_key: Option<PathBuf>,
     watch: Mutex<Watch>,
     readers: Arc<Readers>,
@@ -108,8 +109,19 @@ impl EmbeddedStore {
         let watch = Mutex::new(Watch { connection: database.reader().map_err(DatabaseError::from)?, seen: None });
         let readers = Arc::new(Readers::new(database.clone()));
         let writer = Writer::start("keysets-writer", database.clone(), connection).map_err(|e| OpenError::System(e.to_string()))?;
-        let created_key = found.created.then_some(found.path);
-        Ok(Self(Arc::new(Inner { database, id, master: found.key, created_key, watch, readers, writer })))
+        let created_key = found.created.then(|| found.path.clone());
+        let key_path = found.path;
+        Ok(Self(Arc::new(Inner { database, id, master: found.key, key_path, created_key, watch, readers, writer })))
+    }
+
+    /// A key for message authentication that is derived from the master key; `None` if the back end fails.
+    pub fn authentication_key(&self, purpose: &'static str) -> Option<aws_lc_rs::hmac::Key> {
+        self.0.master.authentication_key(purpose)
+    }
+
+    /// Where the master key was found.
+    pub fn master_key_path(&self) -> &Path {
+        &self.0.key_path
     }
 
     /// The master key's file, if [`EmbeddedStore::open`] made it: the operator should hear of it and keep a copy.
@@ -129,6 +141,14 @@ impl EmbeddedStore {
     /// If somebody is reading, or the disk refuses.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         Ok(self.0.writer.tidy().await?)
+    }
+
+    /// Leaves nothing in the file that is not in force: writes it anew without freed pages, and cuts the log.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::checkpoint`], or if there is no room for a second copy.
+    pub async fn purge(&self) -> Result<(), StoreError> {
+        Ok(self.0.writer.purge().await?)
     }
 }
 
@@ -154,16 +174,6 @@ fn settle_identity(database: &Database, connection: &Connection, found: &FoundKe
 }
 
 impl EnvironmentStore {
-    /// Removes a keyset, if the store still holds `expected`. Readers hear of it through [`Store::changes`].
-    ///
-    /// # Errors
-    /// As [`Store::swap`].
-    pub async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
-        let write = RandomId::new().map_err(SwapError::Unavailable)?;
-        let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
-        self.write(RowWrite { environment, keyset, expected, write, content: None }).await.map(|_| ())
-    }
-
     async fn write(&self, write: RowWrite) -> Result<Revision, SwapError> {
         let id = self.id(&write.keyset);
         match self.inner.writer.write(write).await {
@@ -318,6 +328,12 @@ impl Store for EnvironmentStore {
         let (environment, keyset) = (self.environment.clone(), next.id.keyset.clone());
         let content = Some((next.generation, sealed));
         self.write(RowWrite { environment, keyset, expected: expected.cloned(), write, content }).await
+    }
+
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        let write = RandomId::new().map_err(SwapError::Unavailable)?;
+        let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
+        self.write(RowWrite { environment, keyset, expected, write, content: None }).await.map(|_| ())
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

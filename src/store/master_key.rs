@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
-use aws_lc_rs::rand;
+use aws_lc_rs::{hkdf, hmac, rand};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -50,6 +50,8 @@ pub struct MasterKeyId(pub [u8; 16]);
 pub struct MasterKey {
     id: MasterKeyId,
     wrapping: RandomizedNonceKey,
+    /// What keys for other purposes are derived from (RFC 5869).
+    root: hkdf::Prk,
 }
 
 /// A master key with where it was found.
@@ -156,7 +158,15 @@ impl MasterKey {
         named.extend_from_slice(bytes);
         let mut id = [0; 16];
         id.copy_from_slice(&Digest::of(&named).as_bytes()[..16]);
-        Some(Self { id: MasterKeyId(id), wrapping })
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"keyrota derived keys 1").extract(bytes);
+        Some(Self { id: MasterKeyId(id), wrapping, root })
+    }
+
+    /// A key for message authentication, of its own for each purpose (HKDF, RFC 5869): it tells nothing about the master key or about
+    /// those of other purposes. `None` if the back end fails.
+    pub fn authentication_key(&self, purpose: &'static str) -> Option<hmac::Key> {
+        let info = [purpose.as_bytes()];
+        self.root.expand(&info, hmac::HMAC_SHA256).ok().map(hmac::Key::from)
     }
 
     /// Its name.

@@ -55,7 +55,7 @@ impl MemoryStore {
     }
 
     /// Takes a keyset out, as somebody with access to the store might; whether it was there.
-    pub fn remove(&self, keyset: &KeysetName) -> bool {
+    pub fn lose(&self, keyset: &KeysetName) -> bool {
         self.rows().put(keyset, Content::Removed)
     }
 
@@ -103,6 +103,16 @@ impl Store for MemoryStore {
         let revision = row.revision();
         rows.by_name.insert(next.id.keyset.clone(), row);
         Ok(revision)
+    }
+
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        let mut rows = self.rows();
+        let stored = rows.by_name.get(keyset).filter(|row| !matches!(row.content, Content::Removed));
+        if stored.map(Row::revision).as_ref() != Some(expected) {
+            return Err(SwapError::Conflict);
+        }
+        rows.put(keyset, Content::Removed);
+        Ok(())
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use keyrota::audit::Verified;
 use keyrota::board::{Board, Cell, EnvironmentBoard};
 use keyrota::http::control::{Control, Told};
 use keyrota::http::peers::{Peer, Users};
@@ -11,8 +12,11 @@ use keyrota::http::serve::{Limits, routed, serve};
 use keyrota::http::verifiers::Verifiers;
 use keyrota::http::{Desk, control, operators, signers, sockets};
 use keyrota::metrics::Metrics;
+use keyrota::name::EnvironmentName;
+use keyrota::status_report::doctor::DoctorReport;
+use keyrota::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use keyrota::status_report::{ReloadReport, ReloadedReport};
-use keyrota::time::Span;
+use keyrota::time::{Span, Timestamp};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -53,6 +57,27 @@ impl Control for Obedient {
     fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport> {
         let environments = vec![ReloadedReport { name: "demo".parse().unwrap(), in_force: true, faults: Vec::new() }];
         Box::pin(async move { if wait.is_some() { ReloadReport { done: true, environments } } else { ReloadReport::default() } })
+    }
+
+    fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>> {
+        Box::pin(async { Ok(Verified { lines: 0, first: 0, last: 0, span: None, flaws: Vec::new() }) })
+    }
+
+    fn trail_since(&self, _: Timestamp) -> Told<'_, Result<Vec<String>, Refused>> {
+        Box::pin(async { Ok(vec!["{}".to_owned()]) })
+    }
+
+    fn examine(&self, _: Option<EnvironmentName>) -> Told<'_, Result<DoctorReport, Refused>> {
+        Box::pin(async { Ok(DoctorReport { at: fixture::noon().wall, findings: Vec::new() }) })
+    }
+
+    fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
+        Box::pin(async move {
+            if request.environment.as_str() != "demo" {
+                return Err(Refused::of("unknown", "there is no such environment; hint: another"));
+            }
+            Ok(VerbReport { at: fixture::noon().wall, by, keysets: Vec::new(), notes: vec![request.reason] })
+        })
     }
 }
 

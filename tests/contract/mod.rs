@@ -97,7 +97,7 @@ pub async fn create(store: &impl Store, keyset: &str) -> (Document, Revision) {
     (document, revision)
 }
 
-async fn loaded(store: &impl Store, keyset: &str) -> Option<(Document, Revision)> {
+pub async fn loaded(store: &impl Store, keyset: &str) -> Option<(Document, Revision)> {
     store.load(&name(keyset)).await.unwrap().map(|l| (l.document, l.revision))
 }
 

@@ -45,7 +45,8 @@ const TTL: u64 = 3;
 /// More tombstones than this are forgotten.
 const TOMBSTONES_KEPT: usize = 16;
 /// What belongs into the state directory when nobody is at work.
-const LAWFUL: [&str; 6] = ["keysets.db", "master.key", "out/calls.json", "out/sessions.jwks.json", "policies/fast.yaml", "witness.db"];
+const LAWFUL: [&str; 7] =
+    ["audit.log", "keysets.db", "master.key", "out/calls.json", "out/sessions.jwks.json", "policies/fast.yaml", "witness.db"];
 
 /// `SplitMix64`: moments to die at, from a seed.
 struct Chance(u64);

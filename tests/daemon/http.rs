@@ -44,9 +44,21 @@ pub fn unix(socket: &Path, path: &str) -> io::Result<Answer> {
     exchange(stream, path)
 }
 
+/// Asks a socket to do something.
+pub fn post(socket: &Path, path: &str, body: &str) -> io::Result<Answer> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    send(stream, &format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+}
+
 /// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
-fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<Answer> {
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+fn exchange(stream: impl Read + Write, path: &str) -> io::Result<Answer> {
+    send(stream, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+}
+
+fn send(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "half an answer");

@@ -8,9 +8,13 @@
 
 mod crash;
 mod doors;
+mod drill;
 mod http;
+mod keys;
 mod lives;
 mod process;
 mod reload;
 mod replicas;
 mod token;
+mod trail;
+mod verbs;

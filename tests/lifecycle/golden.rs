@@ -10,6 +10,7 @@ use keyrota::key::{Algorithm, KeyClass, KeySpec, KidFormat, SecretEncoding};
 use keyrota::lifecycle::Decision;
 use keyrota::observed::PlaceKind;
 use keyrota::operator::{Verb, apply};
+use keyrota::policy::Mode;
 use keyrota::time::{Span, Timestamp};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -47,7 +48,7 @@ fn live(mut scene: Scene, until: Timestamp) -> Scene {
 }
 
 fn ask(mut scene: Scene, verb: &Verb) -> Scene {
-    scene.document = apply(&scene.document, verb, &scene.rules, by_ada(scene.observed.now)).unwrap();
+    scene.document = apply(&scene.document, verb, &scene.rules, by_ada(scene.observed.now), None).unwrap();
     scene
 }
 
@@ -65,6 +66,7 @@ fn full(class: KeyClass) -> Document {
     scene = live(scene.clone(), scene.observed.now);
     let successor = scene.document.incoming[0].key.kid.clone();
     scene = scene.verifiers_read(PlaceKind::Target, "/jwks", &[]);
+    scene.rules.mode = Mode::Approve;
     scene = ask(scene, &Verb::Approve { kid: successor });
     let until = scene.observed.now + Span::hours(3);
     ask(scene, &Verb::Freeze { until }).document

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod arbitrary;
+mod emergencies;
 mod fixture;
 mod forecasts;
 mod golden;

@@ -112,7 +112,7 @@ proptest! {
         match &step {
             Step::ErasePrivate { kid } => prop_assert!(now >= since(kid) + scene.rules.rollback_window),
             Step::Retire { kid } => prop_assert!(now >= since(kid) + scene.document.facts.promised(now).retention()),
-            Step::Activate { kid } if scene.document.active.is_some() => {
+            Step::Activate { kid } if scene.document.active.is_some() && scene.document.intents.rotate_now.is_none() => {
                 let published = scene.document.live_key(kid).and_then(|k| k.published_at).unwrap();
                 prop_assert!(now >= published + scene.document.facts.promised(now).propagation());
             }

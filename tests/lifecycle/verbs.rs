@@ -1,7 +1,10 @@
 //! What operators can ask: granted or refused, and never half done.
 
+use keyrota::digest::Digest;
 use keyrota::document::{End, Freeze, MOST_LIVE_KEYS};
+use keyrota::name::Generation;
 use keyrota::operator::{Refusal, Verb, apply};
+use keyrota::policy::Mode;
 use keyrota::time::Span;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -13,7 +16,18 @@ use crate::table::{now_does, waiting};
 
 fn verb() -> impl Strategy<Value = Verb> {
     let kid = (0..=MOST_LIVE_KEYS).prop_map(|n| kid(&format!("k{n}")));
-    let plain = select(vec![Verb::Rotate, Verb::RollBack, Verb::Unfreeze, Verb::AcceptClock]);
+    let seen = Generation(90);
+    let restored = Verb::Restored { revoked: vec![Digest::of(b"k0"), Digest::of(b"k3")], seen };
+    let plain = select(vec![
+        Verb::Rotate,
+        Verb::RotateNow,
+        Verb::Compromise,
+        Verb::RollBack,
+        Verb::Unfreeze,
+        Verb::AcceptClock,
+        Verb::AcceptDocument,
+        restored,
+    ]);
     prop_oneof![
         4 => plain,
         2 => kid.clone().prop_map(|kid| Verb::Revoke { kid }),
@@ -23,7 +37,7 @@ fn verb() -> impl Strategy<Value = Verb> {
 }
 
 fn asked(scene: &Scene, verb: &Verb) -> Result<Scene, Refusal> {
-    let document = apply(&scene.document, verb, &scene.rules, by_ada(scene.observed.now))?;
+    let document = apply(&scene.document, verb, &scene.rules, by_ada(scene.observed.now), None)?;
     Ok(Scene { document, ..scene.clone() })
 }
 
@@ -36,12 +50,21 @@ proptest! {
         for verb in verbs {
             let Ok(after) = asked(&scene, &verb) else { continue };
             is_sound(&after.document);
-            prop_assert_eq!(after.document.generation, scene.document.generation.next());
+            let before = match &verb {
+                Verb::Restored { seen, .. } => scene.document.generation.max(*seen),
+                _ => scene.document.generation,
+            };
+            prop_assert_eq!(after.document.generation, before.next());
             prop_assert_eq!(&after.document.lineage[0], &(scene.document.generation, scene.document.digest()));
             let told = after.document.history.last().unwrap();
             prop_assert_eq!((told.by.as_deref(), told.generation), (Some("ada (1000)"), after.document.generation));
             match &verb {
                 Verb::Revoke { kid } => prop_assert!(after.document.live_key(kid).is_none(), "it is out of every key set"),
+                Verb::Compromise => prop_assert_eq!(after.document.live().count(), 0, "no key is left"),
+                Verb::Restored { revoked, .. } => {
+                    let dead = |k: &keyrota::name::Kid| revoked.contains(&Digest::of(k.as_str().as_bytes()));
+                    prop_assert!(after.document.incoming.is_empty() && after.document.live().all(|l| !dead(&l.key.kid)));
+                }
                 Verb::AcceptClock => prop_assert!(after.document.latest_record() <= scene.observed.now),
                 _ => prop_assert_eq!(after.document.live().count(), scene.document.live().count(), "no key comes or goes"),
             }
@@ -85,12 +108,16 @@ fn a_rollback_is_granted_within_its_window_and_holds_the_successor() {
 }
 
 #[test]
-fn only_an_incoming_key_is_approved_and_said_twice_is_noted_once() {
-    let scene = signing().published("k2");
+fn only_an_incoming_key_is_approved_and_once_is_enough() {
+    let scene = signing().published("k2").with(|s| s.rules.mode = Mode::Approve);
     let approve = |name| Verb::Approve { kid: kid(name) };
-    let twice = asked(&asked(&scene, &approve("k2")).unwrap(), &approve("k2")).unwrap();
-    assert_eq!(twice.document.intents.approved.len(), 1);
+    let once = asked(&scene, &approve("k2")).unwrap();
+    assert_eq!(once.document.intents.approved.len(), 1);
+    let twice = asked(&once, &approve("k2")).unwrap_err();
+    assert!(twice.to_string().contains("approved already") && twice.to_string().contains("ada (1000)"), "{twice}");
     assert!(asked(&scene, &approve("k1")).is_err() && asked(&scene, &approve("k9")).is_err());
+    let automatic = scene.with(|s| s.rules.mode = Mode::Auto);
+    assert!(asked(&automatic, &approve("k2")).unwrap_err().to_string().contains("needs no approval"));
 }
 
 #[test]

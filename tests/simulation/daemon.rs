@@ -1,6 +1,6 @@
 //! One daemon of the simulation: the real reconciler on simulated ports, polled one port call at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 use keyrota::event::Event;
 use keyrota::freshness::Freshness;
 use keyrota::name::Kid;
+use keyrota::reconcile::operate::Request;
 use keyrota::reconcile::{Reconciler, Wanted};
 use keyrota::time::{Span, Timestamp};
 
@@ -30,6 +31,8 @@ pub struct Process {
     /// The policy file is broken.
     broken: bool,
     confirmed_before: Option<Timestamp>,
+    /// What is under way is an operator's request, not a pass.
+    operating: bool,
 }
 
 const UNSEEN: u64 = u64::MAX;
@@ -43,9 +46,16 @@ pub struct Daemon {
     pub policy_changed: bool,
     pub policy_broken: bool,
     pub events: Vec<Event>,
+    /// What operators asked of it and was not taken up yet.
+    pub requests: VecDeque<Request>,
 }
 
 impl Process {
+    /// Whether its last look at the store showed this revision or a later one.
+    pub fn has_seen(&self, revision: u64) -> bool {
+        self.seen != UNSEEN && self.seen >= revision
+    }
+
     /// Whether no pass is under way.
     pub fn is_idle(&self) -> bool {
         self.pass.is_none()
@@ -69,6 +79,7 @@ impl Daemon {
             seen,
             broken: false,
             confirmed_before,
+            operating: false,
         });
         self.policy_changed = false;
     }
@@ -86,7 +97,8 @@ impl Daemon {
     pub fn wants_to_look(&self, shared: &Shared) -> bool {
         let now = lock(shared).now;
         let Some(process) = self.process.as_ref().filter(|p| p.pass.is_none()) else { return false };
-        !self.is_frozen(now) && (self.policy_changed || self.due_at(process, shared).is_some_and(|at| at <= now))
+        !self.is_frozen(now)
+            && (self.policy_changed || !self.requests.is_empty() || self.due_at(process, shared).is_some_and(|at| at <= now))
     }
 
     /// True time of its next look.
@@ -114,6 +126,20 @@ impl Daemon {
             if std::mem::replace(&mut process.broken, self.policy_broken) != self.policy_broken && self.policy_broken {
                 reconciler.hold_policy();
             }
+            if let Some(request) = self.requests.pop_front() {
+                process.operating = true;
+                let shared = shared.clone();
+                process.pass = Some(Box::pin(async move {
+                    let mut events = Vec::new();
+                    if let Ok(operated) = reconciler.operate(&request, &mut events).await {
+                        let gone = operated.preview.deaths.into_iter().map(|death| death.kid);
+                        lock(&shared).buried.extend(gone);
+                    }
+                    (reconciler, events)
+                }));
+                return;
+            }
+            process.operating = false;
             process.poll_at = None;
             process.confirmed_before = process.freshness.confirmed_at();
             process.pass = Some(Box::pin(async move {
@@ -125,6 +151,13 @@ impl Daemon {
         let mut context = Context::from_waker(Waker::noop());
         if let std::task::Poll::Ready((reconciler, events)) = pass.as_mut().poll(&mut context) {
             let now = lock(shared).now;
+            if std::mem::take(&mut process.operating) {
+                process.pass = None;
+                process.reconciler = Some(reconciler);
+                process.poll_at = Some(now); // a pass follows every verb
+                self.events.extend(events);
+                return;
+            }
             // What it was shown counts as seen only if it says so itself.
             let confirmed = process.freshness.confirmed_at() != process.confirmed_before;
             process.seen = if confirmed { lock(shared).hosts[self.host].shown } else { UNSEEN };
@@ -180,5 +213,6 @@ impl Daemon {
     pub fn crash(&mut self) {
         self.process = None;
         self.frozen_until = None;
+        self.requests.clear();
     }
 }

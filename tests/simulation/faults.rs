@@ -18,7 +18,7 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
     let all: Vec<usize> = (0..daemons).collect();
     let some = if chance.one_in(2) { all.clone() } else { vec![one] };
     let outage = chance.span(Span::hours(30));
-    match chance.below(12) {
+    match chance.below(14) {
         0 | 1 if !clocks => world.at(at, Act::Crash { daemon: one, down_for: chance.span(Span::hours(8)) }),
         3 | 4 => {
             world.at(at, Act::StoreAway { hosts: some.clone(), away: true });
@@ -44,7 +44,7 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
             world.at(at, Act::BreakPolicy { daemon: one, broken: true });
             world.at(at + chance.span(Span::hours(20)), Act::BreakPolicy { daemon: one, broken: false });
         }
-        _ => world.at(at, Act::Operator(verb(chance))),
+        _ => world.at(at, Act::Order { daemon: one, wish: verb(chance) }),
     }
 }
 
@@ -70,7 +70,7 @@ fn edit_facts(world: &mut World, chance: &mut Chance, at: Span, all: Vec<usize>)
 }
 
 fn verb(chance: &mut Chance) -> Wish {
-    let which = chance.below(6);
+    let which = chance.below(11);
     let which_key = usize::try_from(chance.below(8)).unwrap();
     let frozen_for = chance.span(Span::days(5));
     Box::new(move |document: &Document| {
@@ -83,7 +83,12 @@ fn verb(chance: &mut Chance) -> Wish {
             }
             3 => Some(Verb::RollBack),
             4 => Some(Verb::Freeze { until: now + frozen_for }),
-            _ => Some(Verb::Unfreeze),
+            5 => Some(Verb::Unfreeze),
+            6 => Some(Verb::RotateNow),
+            7 => Some(Verb::Compromise),
+            // The key that signs, which is what an emergency is mostly about.
+            8 => document.active.as_ref().map(|a| Verb::Revoke { kid: a.key.kid.clone() }),
+            _ => document.incoming.first().map(|i| Verb::Approve { kid: i.key.kid.clone() }),
         }
     })
 }

@@ -1,13 +1,17 @@
 //! Rules broken on purpose. Each of these must be caught by some world: otherwise the simulation has no teeth there.
 
 use keyrota::document::facts::HeldFact;
-use keyrota::document::{Document, FactName, Stage};
+use keyrota::document::{Document, FactName, Intent, Stage};
+use keyrota::key::Key;
 use keyrota::lifecycle::{Decision, Wait, next};
 use keyrota::observed::{Fault, Observed};
+use keyrota::operator::{Refusal, Verb, apply};
+use keyrota::policy::Mode;
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
 
 use crate::named;
+use crate::orders;
 use crate::seeds;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +58,24 @@ pub enum Mutant {
     NeverRetired,
     /// A freeze is not heeded.
     FreezeIgnored,
+    /// A rotation that an operator asks for goes without its waits.
+    RotationRushed,
+    /// An emergency rotation waits like any other.
+    EmergencyWaits,
+    /// What a rollback holds goes on by itself.
+    HoldIgnored,
+    /// `mode: approve` is not heeded.
+    ApprovalIgnored,
+    /// A revoked key retires in peace.
+    RevokedRetires,
+    /// A compromise leaves keys that have not signed yet.
+    CompromiseSparesIncoming,
+    /// A rollback takes the bad key out of the key set at once.
+    RollbackDropsTheBad,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoSignerPlaces,
@@ -79,7 +97,41 @@ impl Mutant {
         Self::NeverErased,
         Self::NeverRetired,
         Self::FreezeIgnored,
+        Self::RotationRushed,
+        Self::EmergencyWaits,
+        Self::HoldIgnored,
+        Self::ApprovalIgnored,
+        Self::RevokedRetires,
+        Self::CompromiseSparesIncoming,
+        Self::RollbackDropsTheBad,
     ];
+
+    /// The operator's verb, granted as something else.
+    pub fn grant(
+        mutant: Option<Self>,
+        document: &Document,
+        verb: &Verb,
+        rules: &Rules,
+        intent: Intent,
+        key: Option<Key>,
+    ) -> Result<Document, Refusal> {
+        let active = document.active.as_ref().map(|a| a.key.kid.clone());
+        match (mutant, verb, active) {
+            (Some(Self::RevokedRetires), Verb::Revoke { kid }, Some(active)) if *kid == active => {
+                apply(document, &Verb::RotateNow, rules, intent, key)
+            }
+            (Some(Self::CompromiseSparesIncoming), Verb::Compromise, Some(kid)) => {
+                let key = key.filter(|_| document.incoming.is_empty());
+                apply(document, &Verb::Revoke { kid }, rules, intent, key)
+            }
+            (Some(Self::RollbackDropsTheBad), Verb::RollBack, Some(bad)) => {
+                let mut after = apply(document, verb, rules, intent, key)?;
+                after.retiring.retain(|retiring| retiring.key.kid != bad);
+                Ok(after)
+            }
+            _ => apply(document, verb, rules, intent, key),
+        }
+    }
 
     /// The decision, blinded in one eye.
     pub fn decide(mutant: Option<Self>, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
@@ -132,7 +184,23 @@ impl Mutant {
             }
             Self::LateCommitsIgnored => observed.late_commits.clear(),
             Self::FreezeIgnored => document.intents.freeze = None,
-            Self::NoCompareAndSwap | Self::StaleReplicaReady | Self::NeverErased | Self::NeverRetired => {}
+            Self::RotationRushed => {
+                let rushed = document.intents.rotate.take();
+                document.intents.rotate_now = rushed.or(document.intents.rotate_now.take());
+            }
+            Self::EmergencyWaits => {
+                let waits = document.intents.rotate_now.take();
+                document.intents.rotate = waits.or(document.intents.rotate.take());
+            }
+            Self::HoldIgnored => document.intents.hold = None,
+            Self::ApprovalIgnored => rules.mode = Mode::Auto,
+            Self::NoCompareAndSwap
+            | Self::StaleReplicaReady
+            | Self::NeverErased
+            | Self::NeverRetired
+            | Self::RevokedRetires
+            | Self::CompromiseSparesIncoming
+            | Self::RollbackDropsTheBad => {}
         }
     }
 }
@@ -156,6 +224,7 @@ fn each_fact(document: &mut Document, change: impl Fn(FactName, &mut HeldFact)) 
 fn caught(mutant: Mutant) -> Option<String> {
     named::all()
         .into_iter()
+        .chain(orders::named())
         .find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}")))
         .or_else(|| (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}"))))
 }

@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 
 use keyrota::clock::Reading;
 use keyrota::digest::Digest;
-use keyrota::document::{Document, Trigger};
+use keyrota::document::{Change, Document, Intent, StateName, Trigger};
 use keyrota::jwk::{OkpCurve, PublicJwk, PublicNumbers};
 use keyrota::key::{Key, KeySpec, Material, Origin};
 use keyrota::lifecycle::Decision;
 use keyrota::name::{EnvironmentName, KeysetId, KeysetName, Kid};
 use keyrota::observed::Observed;
+use keyrota::operator::{Refusal, Verb};
 use keyrota::policy::{Audience, FileTarget};
 use keyrota::publish::{Brought, PublishError, Targets};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Status};
@@ -79,6 +80,10 @@ pub struct Outside {
     pub conflicts: u64,
     /// Keys that took over in an emergency, with the document they did it in.
     pub emergencies: Vec<Kid>,
+    /// Keys that were revoked, with the revision that did it.
+    pub revoked: Vec<(Kid, u64)>,
+    /// What operators were told would leave the key set, of verbs that were then granted.
+    pub buried: Vec<Kid>,
     pub log: Vec<String>,
     /// A change-over has just been sent to the store.
     pub in_swap: bool,
@@ -126,8 +131,16 @@ impl Outside {
             .as_ref()
             .map(|a| a.key.kid.clone())
             .filter(|kid| begun && before.and_then(|d| d.active.as_ref()).is_none_or(|a| a.key.kid != *kid));
-        if let Some(kid) = took_over.filter(|_| entries.iter().any(|e| e.trigger == Trigger::Emergency)) {
-            self.emergencies.push(kid);
+        // Nothing but a missing or compromised key, or an operator's word, lets a key sign before its wait is over.
+        let gone = |kid: &Kid| next.tombstones.iter().any(|t| t.kid == *kid && t.end.state() == StateName::Revoked);
+        let keyless = before.is_some_and(|d| d.active.as_ref().is_none_or(|a| gone(&a.key.kid)));
+        let asked = before.is_some_and(|d| d.intents.rotate_now.is_some()) || entries.iter().any(|e| e.by.is_some());
+        let emergency = (keyless || asked) && entries.iter().any(|e| e.trigger == Trigger::Emergency);
+        self.emergencies.extend(took_over.filter(|_| emergency));
+        for entry in &entries {
+            if let Change::KeyMoved { kid, to: StateName::Revoked, .. } = &entry.change {
+                self.revoked.push((kid.clone(), self.revisions));
+            }
         }
         for entry in &entries {
             let line = format!("{} generation {} {:?}: {}", self.now, next.generation, entry.change, entry.reason);
@@ -226,6 +239,10 @@ impl Ports for SimPorts {
         let mutant = lock(&self.shared).mutant;
         Mutant::decide(mutant, document, rules, observed)
     }
+    fn grant(&self, document: &Document, verb: &Verb, rules: &Rules, intent: Intent, key: Option<Key>) -> Result<Document, Refusal> {
+        let mutant = lock(&self.shared).mutant;
+        Mutant::grant(mutant, document, verb, rules, intent, key)
+    }
 }
 
 impl SimStore {
@@ -257,6 +274,13 @@ impl Store for SimStore {
         match self {
             Self::Plain(store) => store.swap(expected, next).await,
             Self::Aws(store) => store.swap(expected, next).await,
+        }
+    }
+
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        match self {
+            Self::Plain(store) => store.remove(keyset, expected).await,
+            Self::Aws(store) => store.remove(keyset, expected).await,
         }
     }
 
@@ -324,6 +348,21 @@ impl Store for PlainStore {
         };
         GiveWay(false).await;
         answer
+    }
+
+    async fn remove(&self, _: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+        GiveWay(false).await;
+        let mut outside = lock(&self.0);
+        if outside.hosts[self.1].store_away {
+            return Err(SwapError::Unavailable("away".into()));
+        }
+        if expected.0 != outside.current().1.to_string() {
+            return Err(SwapError::Conflict);
+        }
+        outside.revisions += 1;
+        let version = Version { at: outside.now, document: None, revision: outside.revisions };
+        outside.versions.push(version);
+        Ok(())
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

@@ -1,7 +1,7 @@
 //! A world: some daemons, a store, an operator, and time. It goes from event to event, and in between lets chance decide which
 //! daemon makes its next port call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use keyrota::clock::Reading;
@@ -11,6 +11,7 @@ use keyrota::name::Kid;
 use keyrota::operator::{self, Verb};
 use keyrota::policy::{Audience, FileTarget, Mode, Source, Start, VerifierShape};
 use keyrota::reconcile::Wanted;
+use keyrota::reconcile::operate::Request;
 use keyrota::rules::{Rules, Standing};
 use keyrota::time::{Span, Timestamp};
 
@@ -18,7 +19,7 @@ use crate::chance::Chance;
 use crate::daemon::Daemon;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
-use crate::outside::{Host, Outside, Shared, Version, lock};
+use crate::outside::{Host, NAME, Outside, Shared, Version, lock};
 
 /// What an operator asks for, seeing the document.
 pub type Wish = Box<dyn Fn(&Document) -> Option<Verb>>;
@@ -68,6 +69,11 @@ pub enum Act {
         broken: bool,
     },
     Operator(Wish),
+    /// The operator asks a daemon, which may fail, be overtaken, or die on the way.
+    Order {
+        daemon: usize,
+        wish: Wish,
+    },
     /// The store is put back to how it was this long ago.
     Restore {
         from: Span,
@@ -86,7 +92,9 @@ pub struct World {
     pub seed: u64,
     pub steps: u64,
     pub end: Timestamp,
-    excused: usize,
+    pub excused: usize,
+    /// The store was put back once: what had been revoked may live again until somebody notices.
+    pub put_back: bool,
     /// Signers read the store itself.
     pub direct_signers: bool,
     /// The first daemon is frozen this long in the middle of every change-over's swap.
@@ -164,6 +172,8 @@ impl World {
             swaps: 0,
             conflicts: 0,
             emergencies: Vec::new(),
+            revoked: Vec::new(),
+            buried: Vec::new(),
             log: Vec::new(),
             in_swap: false,
             account: None,
@@ -179,6 +189,7 @@ impl World {
                 policy_changed: false,
                 policy_broken: false,
                 events: Vec::new(),
+                requests: VecDeque::new(),
             })
             .collect();
         let mut world = Self {
@@ -192,6 +203,7 @@ impl World {
             steps: 0,
             end: born,
             excused: 0,
+            put_back: false,
             direct_signers: false,
             freeze_in_swap: None,
         };
@@ -374,6 +386,7 @@ impl World {
     /// The adversary looks at everything that can be got hold of.
     fn look(&mut self) -> Result<(), String> {
         self.excuse_emergencies();
+        self.heed_revocations()?;
         let mut http = Vec::new();
         let mut file = Vec::new();
         let mut handed = BTreeSet::new();
@@ -415,16 +428,6 @@ impl World {
         self.exposure.look(&http, &file, &handed, &truth, now)
     }
 
-    fn excuse_emergencies(&mut self) {
-        let outside = lock(&self.shared);
-        let fresh: Vec<Kid> = outside.emergencies[self.excused..].to_vec();
-        self.excused = outside.emergencies.len();
-        let until = outside.now + self.wish.verifier_refresh + self.wish.cache_max_age + self.wish.verifier_retry + Span::hours(6);
-        for kid in fresh {
-            self.exposure.excuse(&kid, until);
-        }
-    }
-
     fn act(&mut self, act: Act) -> Result<(), String> {
         let now = self.now();
         let name = match &act {
@@ -440,6 +443,7 @@ impl World {
             Act::Truth(_) => "signers and verifiers change their ways".into(),
             Act::BreakPolicy { daemon, broken } => format!("the policy file of {daemon} is broken: {broken}"),
             Act::Operator(_) => "the operator does something".into(),
+            Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
             Act::Restore { from } => format!("the store is put back by {from}"),
             Act::Check(_) => "a check".into(),
         };
@@ -494,7 +498,16 @@ impl World {
                 self.nudge(daemon, now);
             }
             Act::Operator(choose) => self.operate(&*choose),
+            Act::Order { daemon, wish } => {
+                let verb = lock(&self.shared).current().0.and_then(&*wish);
+                if let (Some(verb), Some(_)) = (verb, &self.daemons[daemon].process) {
+                    lock(&self.shared).log.push(format!("{now}    {verb:?}"));
+                    let (keyset, by, reason) = (NAME.parse().unwrap(), "operator".to_owned(), "because".to_owned());
+                    self.daemons[daemon].requests.push_back(Request { keyset, verb, by, reason, dry_run: false, seen: None });
+                }
+            }
             Act::Restore { from } => {
+                self.put_back = true;
                 let mut outside = lock(&self.shared);
                 let then = now.minus(from);
                 let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
@@ -528,10 +541,7 @@ impl World {
         let Some(document) = outside.current().0.cloned() else { return };
         let Some(verb) = choose(&document) else { return };
         let intent = Intent::new("operator", outside.now, "because");
-        let Ok(next) = operator::apply(&document, &verb, &self.daemons[0].wanted.rules, intent) else { return };
-        if let Verb::Revoke { kid } = &verb {
-            self.exposure.revoke(kid);
-        }
+        let Ok(next) = operator::apply(&document, &verb, &self.daemons[0].wanted.rules, intent, None) else { return };
         let before = outside.revisions;
         outside.operator_writes(next);
         drop(outside);

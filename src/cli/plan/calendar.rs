@@ -75,6 +75,7 @@ pub const fn words(step: StepKind) -> &'static str {
         StepKind::ErasePrivate => "erase private half",
         StepKind::Retire => "retire",
         StepKind::Discard => "discard",
+        StepKind::ConfirmRevoked => "confirm that it is gone",
         StepKind::Forget => "forget tombstones",
         StepKind::AdoptFacts => "adopt facts",
         StepKind::Any => "everything",

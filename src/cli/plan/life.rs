@@ -90,7 +90,7 @@ pub fn lives(document: &Document, steps: &[Foretold]) -> Vec<Life> {
                     life.end = Some(step.at);
                 }
             }
-            StepKind::ErasePrivate | StepKind::Forget | StepKind::AdoptFacts | StepKind::Any => {}
+            StepKind::ErasePrivate | StepKind::ConfirmRevoked | StepKind::Forget | StepKind::AdoptFacts | StepKind::Any => {}
         }
     }
     lives.sort_by_key(Life::begins);

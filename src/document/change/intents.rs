@@ -11,6 +11,17 @@ impl Draft {
         self.noted("rotate");
     }
 
+    /// An operator asks for the next rotation at once, without its waits.
+    pub fn request_rotation_now(&mut self, intent: Intent) {
+        self.document.intents.rotate_now = Some(intent);
+        self.noted("rotate-now");
+    }
+
+    /// An operator goes on from the document as it is, although this host had seen another.
+    pub fn accept(&mut self) {
+        self.noted("accept");
+    }
+
     /// An operator freezes scheduled steps, or lets them go on.
     pub fn freeze(&mut self, freeze: Option<Freeze>) {
         self.document.intents.freeze = freeze;
@@ -78,7 +89,7 @@ impl Draft {
         self.changes.push(Change::TimesReset);
     }
 
-    fn noted(&mut self, intent: &str) {
+    pub(super) fn noted(&mut self, intent: &str) {
         self.changes.push(Change::IntentNoted { intent: intent.to_owned() });
     }
 }

@@ -1,0 +1,223 @@
+//! The audit trail: what is in it, and that whatever is done to it afterwards shows, and where.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use keyrota::audit::{Audit, FILE_NAME, Limits, Verified, tail, verify};
+use keyrota::document::change::{Cause, Draft, Promise};
+use keyrota::document::{Document, Intent, Trigger};
+use keyrota::event::Event;
+use keyrota::key::KeyClass;
+use keyrota::name::KeysetId;
+use keyrota::time::{Span, Timestamp};
+use keyrota::witness::book::WitnessBook;
+use serde_json::Value;
+
+const SMALL: Limits = Limits { bytes: 600, files: 3 };
+
+fn key() -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &[7; 32])
+}
+
+fn at(minute: u64) -> Timestamp {
+    Timestamp::EPOCH + Span::days(20_000) + Span::minutes(minute)
+}
+
+/// The document after so many wishes of an operator.
+fn document(changes: u64) -> Document {
+    let id: KeysetId = "demo/users".parse().unwrap();
+    (1..=changes).fold(Document::empty(id, KeyClass::Hmac), |document, n| {
+        let cause = Cause { now: at(n), trigger: Trigger::Operator, reason: format!("wish {n}"), by: Some("ada (1000)".into()) };
+        let mut draft = Draft::of(&document, Some(document.digest()), cause, Promise::default());
+        draft.request_rotation(Some(Intent::new("ada (1000)", at(n), "because")));
+        draft.finish()
+    })
+}
+
+fn changed(n: u64) -> Event {
+    let document = document(n);
+    Event::Changed { keyset: document.id.clone(), entry: document.history.last().unwrap().clone() }
+}
+
+fn seen(changes: u64) -> Event {
+    Event::Seen { document: Arc::new(document(changes)) }
+}
+
+async fn open(dir: &Path, limits: Limits) -> (Audit, WitnessBook) {
+    let witness = WitnessBook::open(dir).unwrap();
+    (Audit::start(dir, key(), witness.clone(), limits).await.unwrap(), witness)
+}
+
+/// Writes so many changes, each on its own, and ends.
+async fn written(dir: &Path, changes: std::ops::RangeInclusive<u64>, limits: Limits) {
+    let (audit, _witness) = open(dir, limits).await;
+    for n in changes {
+        audit.record(at(n), vec![changed(n)]);
+        audit.flush().await;
+    }
+}
+
+async fn judged(dir: &Path) -> Verified {
+    let head = WitnessBook::open(dir).unwrap().trail_head().await.unwrap();
+    verify(dir, &key(), head.as_ref()).unwrap()
+}
+
+/// What is found wrong after `tamper` had its way with the lines.
+async fn after(tamper: impl FnOnce(&mut Vec<String>)) -> Vec<(u64, String)> {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 1..=6, Limits::default()).await;
+    assert!(judged(dir.path()).await.flaws.is_empty());
+    let path = dir.path().join(FILE_NAME);
+    let mut lines: Vec<String> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 7, "one more says that it begins");
+    tamper(&mut lines);
+    lines.push(String::new());
+    fs::write(&path, lines.join("\n")).unwrap();
+    judged(dir.path()).await.flaws.into_iter().map(|flaw| (flaw.line, flaw.what)).collect()
+}
+
+#[track_caller]
+fn says(flaws: &[(u64, String)], line: u64, what: &str) {
+    assert!(flaws.iter().any(|(at, says)| *at == line && says.contains(what)), "{line} {what}: {flaws:?}");
+}
+
+#[tokio::test]
+async fn whatever_is_done_to_it_shows_and_where() {
+    assert!(after(|_| {}).await.is_empty());
+    says(&after(|lines| lines[2] = lines[2].replace("ada", "eve")).await, 3, "line 3 was changed");
+    says(&after(|lines| lines[2] = lines[2].replace("\"n\":3", "\"n\":4")).await, 3, "was changed");
+    says(&after(|lines| drop(lines.remove(3))).await, 4, "lines 4 to 4 are missing");
+    says(&after(|lines| drop(lines.drain(0..2))).await, 1, "lines 1 to 2 are missing");
+    says(&after(|lines| lines.swap(2, 4)).await, 3, "are missing before this one");
+    says(&after(|lines| lines.swap(2, 4)).await, 4, "moved");
+    says(&after(|lines| lines.insert(4, lines[1].clone())).await, 5, "put in again");
+    says(&after(|lines| lines.truncate(5)).await, 0, "lines 6 to 7 are missing at the end");
+    says(&after(Vec::clear).await, 0, "lines 1 to 7 are missing at the end");
+    says(&after(|lines| lines[5] = "nonsense".into()).await, 6, "no line of the trail");
+    let forged = hmac::Key::new(hmac::HMAC_SHA256, &[8; 32]);
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 1..=2, Limits::default()).await;
+    assert_eq!(verify(dir.path(), &forged, None).unwrap().flaws.len(), 3, "another key proves nothing");
+}
+
+#[tokio::test]
+async fn every_single_byte_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 1..=2, Limits::default()).await;
+    let path = dir.path().join(FILE_NAME);
+    let good = fs::read(&path).unwrap();
+    for at in (0..good.len()).step_by(7) {
+        let mut bad = good.clone();
+        bad[at] = if bad[at] == b'x' { b'y' } else { b'x' };
+        fs::write(&path, &bad).unwrap();
+        assert!(!judged(dir.path()).await.flaws.is_empty(), "byte {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_says_who_and_why_and_never_more_than_that() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 1..=1, Limits::default()).await;
+    let line: Value = serde_json::from_str(&tail(dir.path(), at(0), 10).unwrap().pop().unwrap()).unwrap();
+    for (member, is) in [
+        ("kind", "intent-noted"),
+        ("environment", "demo"),
+        ("keyset", "users"),
+        ("actor", "ada (1000)"),
+        ("reason", "wish 1"),
+        ("trigger", "operator"),
+    ] {
+        assert_eq!(line[member], is, "{member}: {line}");
+    }
+    assert_eq!((&line["generation"], &line["n"]), (&1.into(), &2.into()));
+    assert!(line.get("recovered").is_none());
+    assert!(tail(dir.path(), at(2), 10).unwrap().iter().all(|line| !line.contains("wish")), "only since then");
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_across_files_and_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 1..=5, SMALL).await;
+    written(dir.path(), 6..=9, SMALL).await;
+    let verified = judged(dir.path()).await;
+    assert!(verified.flaws.is_empty(), "{:?}", verified.flaws);
+    assert_eq!(verified.last, 10);
+    assert!(dir.path().join("audit.log.2").exists());
+    written(dir.path(), 10..=30, SMALL).await;
+    let verified = judged(dir.path()).await;
+    assert!(verified.flaws.is_empty() && verified.first > 1, "the oldest files go, and are not missed: {verified:?}");
+    assert!(!dir.path().join("audit.log.5").exists());
+    fs::remove_file(dir.path().join("audit.log.2")).unwrap();
+    let verified = judged(dir.path()).await;
+    assert!(verified.flaws.iter().any(|flaw| flaw.file == "audit.log.1" && flaw.what.contains("are missing")), "{:?}", verified.flaws);
+}
+
+#[tokio::test]
+async fn two_daemons_write_one_trail() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, _book) = open(dir.path(), SMALL).await;
+    let (other, book) = open(dir.path(), SMALL).await;
+    for n in 1..=12 {
+        let (writer, reader) = if n % 3 == 0 { (&one, &other) } else { (&other, &one) };
+        writer.record(at(n), vec![changed(n)]);
+        writer.flush().await;
+        reader.record(at(n), vec![seen(n)]);
+        reader.flush().await;
+    }
+    let verified = verify(dir.path(), &key(), book.trail_head().await.unwrap().as_ref()).unwrap();
+    assert!(verified.flaws.is_empty(), "{:?}", verified.flaws);
+    assert_eq!(verified.last, 13, "nothing is told twice");
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_cut_off_is_mended_and_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 1..=3, Limits::default()).await;
+    let path = dir.path().join(FILE_NAME);
+    // The head was noted for line 3 only, and half of line 4 reached the disk.
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let head = {
+        let other = tempfile::tempdir().unwrap();
+        written(other.path(), 1..=2, Limits::default()).await;
+        WitnessBook::open(other.path()).unwrap().trail_head().await.unwrap().unwrap()
+    };
+    fs::write(&path, [lines[..3].concat().as_str(), &lines[3][..40]].concat()).unwrap();
+    let code = lines[2].split("\"mac\":\"").nth(1).unwrap().trim_end_matches("\"}\n").to_owned();
+    rusqlite::Connection::open(dir.path().join("witness.db")).unwrap().execute("DELETE FROM trail", []).unwrap();
+    WitnessBook::open(dir.path()).unwrap().note_trail_head(&keyrota::witness::book::TrailHead { code, ..head }).await.unwrap();
+
+    let (audit, witness) = open(dir.path(), Limits::default()).await;
+    audit.record(at(9), vec![seen(3)]);
+    audit.flush().await;
+    let verified = verify(dir.path(), &key(), witness.trail_head().await.unwrap().as_ref()).unwrap();
+    assert!(verified.flaws.is_empty(), "{:?}", verified.flaws);
+    let told = tail(dir.path(), at(0), 100).unwrap();
+    assert!(told.iter().any(|line| line.contains("trail-mended")), "{told:?}");
+    let recovered: Vec<&String> = told.iter().filter(|line| line.contains("\"recovered\":true")).collect();
+    assert!(recovered.len() == 1 && recovered[0].contains("wish 3"), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_others_did_is_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (audit, _witness) = open(dir.path(), Limits::default()).await;
+    audit.record(at(1), vec![changed(1), seen(1), seen(3), seen(3), changed(4), seen(4)]);
+    audit.flush().await;
+    let told = tail(dir.path(), Timestamp::EPOCH, 100).unwrap();
+    for n in 1..=4 {
+        assert_eq!(told.iter().filter(|line| line.contains(&format!("\"wish {n}\""))).count(), 1, "wish {n}: {told:?}");
+    }
+    drop(audit);
+    // Years later an old keyset is not told anew because its lines were dropped long ago.
+    let (audit, _witness) = open(dir.path(), Limits::default()).await;
+    let mut other = document(3);
+    other.id = "demo/others".parse().unwrap();
+    other.history.iter_mut().for_each(|entry| entry.at = at(0).minus(Span::days(300)));
+    audit.record(at(9), vec![Event::Seen { document: Arc::new(other) }]);
+    audit.flush().await;
+    assert_eq!(tail(dir.path(), Timestamp::EPOCH, 100).unwrap().len(), told.len());
+}
