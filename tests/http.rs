@@ -16,6 +16,7 @@ use keyrota::http::operators::Readiness;
 use keyrota::http::serve::Limits;
 use keyrota::key::Algorithm;
 use keyrota::policy::SignerAccess;
+use keyrota::status_report::verbs::VerbReport;
 use keyrota::status_report::{ErrorReport, ReloadReport, StatusReport};
 use keyrota::time::Span;
 
@@ -325,6 +326,31 @@ async fn control_is_for_those_it_is_for() {
     let unwaited = host.ask("POST", "/v1/reload", "Content-Length: 0\r\n").await;
     assert_eq!(unwaited.status, 202);
     assert_eq!(host.ask("GET", "/v1/reload", "").await.header("allow"), Some("POST"));
+}
+
+#[tokio::test]
+async fn verbs_are_for_the_same_people_and_bear_their_names() {
+    let post = |body: &str| {
+        format!("POST /v1/verbs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let rotate = r#"{"environment":"demo","keyset":"users","verb":{"name":"rotate"},"reason":"why"}"#;
+    assert_eq!(Host::control(Outsider::Other).raw(&post(rotate)).await.status, 403);
+    let host = Host::control(Outsider::App);
+    let answer = host.raw(&post(rotate)).await;
+    let report: VerbReport = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, report.by.as_str(), report.notes), (200, "app (1000)", vec!["why".to_owned()]));
+    assert_eq!(host.raw(&post(&rotate.replace("demo", "nowhere"))).await.status, 404);
+    assert_eq!(host.ask("GET", "/v1/verbs", "").await.header("allow"), Some("POST"));
+    for bad in ["", "{", "[]", &rotate.replace("rotate", "THE-SECRET-ITSELF"), &rotate.replace("why\"", "why\",\"more\":1")] {
+        let answer = host.raw(&post(bad)).await;
+        assert_eq!(answer.status, 400, "{bad}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("SECRET"), "what was sent is not told back");
+    }
+    let long = format!("{}{}", rotate, " ".repeat(100_000));
+    assert_eq!(host.raw(&post(&long)).await.status, 413);
+    assert_eq!(host.ask("GET", "/v1/doctor?environment=demo", "").await.status, 200);
+    assert_eq!(host.ask("GET", "/v1/audit?since=soon", "").await.status, 400);
+    assert_eq!(host.ask("GET", "/v1/audit?since=2026-01-01T00:00:00Z", "").await.body, b"{}\n");
 }
 
 impl Answer {
