@@ -1,6 +1,6 @@
 //! Whether this process may speak for the store, and since when it has done so without a gap.
 //!
-//! A process whose last confirmed look at the store is older than `store_refresh` (cut off, or frozen and resumed) does not know
+//! A process whose last confirmed look at the store is older than `fresh_for` (cut off, or frozen and resumed) does not know
 //! what was decided meanwhile. It says so on `/readyz`, gives no document to signers, and counts as not serving.
 
 use std::sync::Mutex;
@@ -11,7 +11,8 @@ use crate::time::{Span, Timestamp};
 /// Freshness of one environment. Shared by the pass that confirms it and the listeners that ask at every request.
 #[derive(Debug)]
 pub struct Freshness {
-    store_refresh: Span,
+    /// How old the last look may be: `store_refresh` without the part that a look itself may be behind.
+    fresh_for: Span,
     confirmed: Mutex<Option<Confirmed>>,
 }
 
@@ -27,14 +28,14 @@ struct Confirmed {
 
 impl Freshness {
     /// Nothing is confirmed yet.
-    pub const fn new(store_refresh: Span) -> Self {
-        Self { store_refresh, confirmed: Mutex::new(None) }
+    pub const fn new(fresh_for: Span) -> Self {
+        Self { fresh_for, confirmed: Mutex::new(None) }
     }
 
     /// A look at the store that began at `began` has been carried through: everything it showed is served as of `done`.
     pub fn confirm(&self, began: Reading, done: Reading) {
         let mut confirmed = self.lock();
-        let gap = confirmed.is_none_or(|c| done.boot > c.at + self.store_refresh);
+        let gap = confirmed.is_none_or(|c| done.boot > c.at + self.fresh_for);
         let serving_since = match *confirmed {
             Some(c) if !gap => c.serving_since,
             _ => done.wall,
@@ -44,12 +45,12 @@ impl Freshness {
 
     /// Whether the last confirmed look is young enough.
     pub fn is_fresh(&self, now: Reading) -> bool {
-        self.lock().is_some_and(|c| now.boot <= c.at + self.store_refresh)
+        self.lock().is_some_and(|c| now.boot <= c.at + self.fresh_for)
     }
 
     /// Since when this process has served without a gap; `None` while it does not.
     pub fn serving_since(&self, now: Reading) -> Option<Timestamp> {
-        self.lock().filter(|c| now.boot <= c.at + self.store_refresh).map(|c| c.serving_since)
+        self.lock().filter(|c| now.boot <= c.at + self.fresh_for).map(|c| c.serving_since)
     }
 
     /// When the last confirmed look began.

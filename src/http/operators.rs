@@ -86,7 +86,7 @@ pub fn readiness(desk: &Desk) -> Readiness {
             "not every keyset has been loaded since the start".to_owned()
         } else if !environment.freshness.is_fresh(now) {
             match environment.freshness.confirmed_at() {
-                Some(at) => format!("the last confirmed look at the store, of {at}, is older than store_refresh"),
+                Some(at) => format!("the last confirmed look at the store, of {at}, is too old to speak for it"),
                 None => "the store has not been looked at yet".to_owned(),
             }
         } else {

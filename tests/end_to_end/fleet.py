@@ -1,7 +1,7 @@
 """Three daemons on one AWS Secrets Manager (moto), killed, stopped and cut off at random, while signers read the secrets with boto3
 and verifiers take key sets from whatever replica is ready. No token may be rejected, and rotations go on.
 
-Usage: fleet.py BINARY [SEED]     (from any folder; needs what tests/requirements-aws.txt names)
+Usage: fleet.py BINARY [SEED [ROTATIONS]]     (from any folder; needs what tests/requirements-aws.txt names)
 """
 
 import heapq
@@ -24,8 +24,8 @@ KEYSETS = {
     "user-sessions": "ES256", "service-calls": "EdDSA", "search": "ES384", "inkeep": "ES256", "partners": "EdDSA", "reports": "ES512",
 }
 TTL, VERIFIER_REFRESH, SIGNER_REFRESH = 8.0, 4.0, 3.0
-ROTATIONS = 24
-DEADLINE = 420.0
+ROTATIONS = int(sys.argv[3]) if len(sys.argv) > 3 else 24
+DEADLINE = 180.0 + 10.0 * ROTATIONS
 REPLICAS = 3
 POLICY = """version: 1
 environment: fleet

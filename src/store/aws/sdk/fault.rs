@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use hyper_util::client::legacy;
 
 use super::{CallError, CallFault};
@@ -29,7 +29,7 @@ where
     let what = match fault {
         // The SDK tells of every place where it looked, over many lines.
         CallFault::Credentials => "no credentials that can be used".to_owned(),
-        _ => DisplayErrorContext(error).to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        _ => chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ").split_whitespace().collect::<Vec<_>>().join(" "),
     };
     sentence(fault, &what, None, action, resource)
 }
