@@ -155,6 +155,7 @@ impl Daemon {
                 process.pass = None;
                 process.reconciler = Some(reconciler);
                 process.poll_at = Some(now); // a pass follows every verb
+                process.seen = UNSEEN; // and if the answer to its swap was lost, only that pass will know
                 self.events.extend(events);
                 return;
             }
