@@ -48,8 +48,13 @@ pub enum Verb {
     },
     /// The clock is right: times in the future are set to now.
     AcceptClock,
-    /// The document is taken as it is, although this host had seen another.
-    AcceptDocument,
+    /// The document is taken as it is, although this host had seen another. Only revocations outlive that.
+    AcceptDocument {
+        /// The kids (as digests) that this host has seen revoked.
+        revoked: Vec<Digest>,
+        /// The latest generation that this host has seen: none of it is used again.
+        seen: Generation,
+    },
     /// A back-up was put back: what it revived goes, and everything is rotated.
     Restored {
         /// The kids (as digests) that this host has seen revoked.
@@ -130,7 +135,7 @@ impl Verb {
             Self::Freeze { .. } => "freeze",
             Self::Unfreeze => "unfreeze",
             Self::Approve { .. } => "approve",
-            Self::AcceptClock | Self::AcceptDocument => "accept",
+            Self::AcceptClock | Self::AcceptDocument { .. } => "accept",
             Self::Restored { .. } => "restored",
             Self::Init => "init",
             Self::Import { .. } => "import",
@@ -202,7 +207,10 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
         Verb::Unfreeze => draft.freeze(None),
         Verb::Approve { kid } => draft.approve(kid, intent)?,
         Verb::AcceptClock => draft.reset_future_times(),
-        Verb::AcceptDocument => draft.accept(),
+        Verb::AcceptDocument { revoked, seen } => {
+            draft.accept(*seen);
+            revoke_all(&mut draft, &intent.reason, among(revoked))?;
+        }
         Verb::Restored { revoked, seen } => restore(&mut draft, revoked, *seen, intent)?,
         Verb::Init => {}
         Verb::Import { key, role } => import(&mut draft, key, *role)?,
@@ -225,11 +233,16 @@ fn revoke_all(draft: &mut Draft, reason: &str, which: impl Fn(&Kid) -> bool) -> 
     kids.iter().try_for_each(|kid| draft.revoke(kid, reason))
 }
 
+/// Whether a kid is one of those that were revoked.
+fn among(revoked: &[Digest]) -> impl Fn(&Kid) -> bool {
+    |kid| revoked.contains(&Digest::of(kid.as_str().as_bytes()))
+}
+
 /// What this host has seen revoked is revoked again. Keys that had not signed when the copy was made may have signed and been
 /// revoked since, unseen: none of them is used. Those whose tokens may be alive go on being accepted until a successor has waited.
 fn restore(draft: &mut Draft, revoked: &[Digest], seen: Generation, intent: Intent) -> Result<(), IllegalChange> {
     draft.put_back(seen);
-    revoke_all(draft, &intent.reason, |kid| revoked.contains(&Digest::of(kid.as_str().as_bytes())))?;
+    revoke_all(draft, &intent.reason, among(revoked))?;
     let incoming: Vec<Kid> = draft.document().incoming.iter().map(|i| i.key.kid.clone()).collect();
     incoming.iter().try_for_each(|kid| draft.discard(kid, "a back-up revived it"))?;
     if draft.document().active.is_some() {

@@ -137,7 +137,7 @@ impl Environment {
             VerbAsked::Unfreeze => Verb::Unfreeze,
             VerbAsked::Approve { kid } => Verb::Approve { kid: kid.clone() },
             VerbAsked::Accept { clock: true } => Verb::AcceptClock,
-            VerbAsked::Accept { clock: false } => Verb::AcceptDocument,
+            VerbAsked::Accept { clock: false } => Verb::AcceptDocument { revoked: Vec::new(), seen: Generation(0) },
             VerbAsked::Restored => Verb::Restored { revoked: Vec::new(), seen: Generation(0) },
             VerbAsked::Init => Verb::Init,
             VerbAsked::Import { .. } => self.handed_in(&id, &asked.request.verb).await?,

@@ -8,7 +8,7 @@ mod intents;
 
 use std::sync::Arc;
 
-use super::{Active, Change, Document, End, HistoryEntry, Incoming, LINEAGE_LENGTH, MOST_LIVE_KEYS};
+use super::{Active, Change, Document, End, Generation, HistoryEntry, Incoming, LINEAGE_LENGTH, MOST_LIVE_KEYS};
 use super::{HeldFacts, Retiring, Stage, StateName, Tombstone, Trigger};
 use crate::digest::Digest;
 use crate::document::history::HISTORY_LENGTH;
@@ -77,7 +77,7 @@ pub struct Promise {
 #[derive(Debug)]
 pub struct Draft {
     document: Document,
-    parent: Option<Digest>,
+    parent: Option<(Generation, Digest)>,
     cause: Cause,
     promise: Promise,
     changes: Vec<Change>,
@@ -89,6 +89,7 @@ impl Draft {
     /// Begins the successor of `document`, whose digest is `parent`: the successor's lineage names it. `None` for a successor that is
     /// only looked at and never stored, because a digest costs writing a whole document out.
     pub fn of(document: &Document, parent: Option<Digest>, cause: Cause, promise: Promise) -> Self {
+        let parent = parent.filter(|_| document.is_stored()).map(|digest| (document.generation, digest));
         Self { document: document.clone(), parent, cause, promise, changes: Vec::new() }
     }
 
@@ -105,8 +106,8 @@ impl Draft {
     /// Makes the successor: one generation further, with its predecessor's digest and its changes in the history.
     pub fn finish(self) -> Document {
         let Self { mut document, parent, cause, changes, .. } = self;
-        if let Some(parent) = parent.filter(|_| document.is_stored()) {
-            document.lineage.insert(0, (document.generation, parent));
+        if let Some(parent) = parent {
+            document.lineage.insert(0, parent);
             document.lineage.truncate(LINEAGE_LENGTH);
         }
         document.generation = document.generation.next();

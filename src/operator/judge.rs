@@ -31,7 +31,7 @@ pub fn judge(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) ->
             format!("no time in {} lies in the future", case.id),
             format!("`keyrota status {}` says what it waits for", case.id),
         )),
-        Verb::AcceptClock | Verb::AcceptDocument => Ok(()),
+        Verb::AcceptClock | Verb::AcceptDocument { .. } => Ok(()),
         Verb::Restored { .. } => case.can_generate("be rotated"),
     }
 }

@@ -213,7 +213,7 @@ impl<P: Ports> Context<'_, P> {
         if request.dry_run {
             return Ok(Attempt::Answered(Box::new(Operated { preview: agreed.preview, done: None })));
         }
-        if request.verb == Verb::AcceptDocument && !agreed.document.is_stored() {
+        if matches!(request.verb, Verb::AcceptDocument { .. }) && !agreed.document.is_stored() {
             self.ports.witness().forget(id).await.map_err(|e| Obstacle::Witness(e.to_string()))?;
             forget_sighting(id, keyset, events);
             keyset.serve(self.ports, &id.keyset);
@@ -245,7 +245,7 @@ impl<P: Ports> Context<'_, P> {
         let decided = self.ports.clock();
         let (generation, digest) = (next.generation, next.digest());
         let done = Attempt::Answered(Box::new(Operated { preview: agreed.preview, done: Some(generation) }));
-        let overrules = matches!(agreed.verb, Verb::AcceptDocument | Verb::Restored { .. });
+        let overrules = matches!(agreed.verb, Verb::AcceptDocument { .. } | Verb::Restored { .. });
         let expected = keyset.held.as_ref().map(|held| held.revision.clone());
         let swapped = self.ports.store().swap(expected.as_ref(), &next).await;
         let answer = swapped.clone();
@@ -297,7 +297,7 @@ impl<P: Ports> Context<'_, P> {
         let verb = filled_in(&request.verb, keyset);
         let now = self.ports.clock().wall;
         let intent = Intent::new(&request.by, now, &request.reason);
-        let preview = if verb == Verb::AcceptDocument && !document.is_stored() {
+        let preview = if matches!(verb, Verb::AcceptDocument { .. }) && !document.is_stored() {
             of_vanished(&document)
         } else {
             preview(&document, &verb, &rules, intent, &self.quiet(now))?
@@ -311,7 +311,7 @@ impl<P: Ports> Context<'_, P> {
 
     /// Clock and document are what they should be; or the verb is the one that says that they are to be taken as they are.
     fn trusted(&self, id: &KeysetId, document: &Document, rules: &Rules, verdict: &Verdict, verb: &Verb) -> Result<(), Obstacle> {
-        let overrules = matches!(verb, Verb::AcceptDocument | Verb::Restored { .. });
+        let overrules = matches!(verb, Verb::AcceptDocument { .. } | Verb::Restored { .. });
         if overrules != verdict.is_fault() && !matches!(verb, Verb::Restored { .. }) {
             return Err(if overrules {
                 let (what, hint) = (format!("{id} is what this host saw last"), format!("`keyrota status {id}` says what it waits for"));
@@ -357,11 +357,11 @@ fn forget_sighting(id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) 
 
 /// The verb with what only this host knows.
 fn filled_in(verb: &Verb, keyset: &Keyset) -> Verb {
+    let revoked = || keyset.sighting.as_ref().map(|s| s.revoked.clone()).unwrap_or_default();
+    let seen = keyset.sighting.as_ref().map_or(Generation(0), |s| s.generation);
     match verb {
-        Verb::Restored { .. } => Verb::Restored {
-            revoked: keyset.sighting.as_ref().map(|s| s.revoked.clone()).unwrap_or_default(),
-            seen: keyset.sighting.as_ref().map_or(Generation(0), |s| s.generation),
-        },
+        Verb::AcceptDocument { .. } => Verb::AcceptDocument { revoked: revoked(), seen },
+        Verb::Restored { .. } => Verb::Restored { revoked: revoked(), seen },
         other => other.clone(),
     }
 }

@@ -43,6 +43,11 @@ fn refused(scene: &Scene, verb: &Verb, harmful: bool, says: &str) {
     assert_eq!(refusal.is_unsafe(), harmful, "{text}");
 }
 
+fn accept(revoked: &[&str], seen: u64) -> Verb {
+    let digests = revoked.iter().map(|name| keyrota::digest::Digest::of(name.as_bytes()));
+    Verb::AcceptDocument { revoked: digests.collect(), seen: Generation(seen) }
+}
+
 fn orphan(scene: Scene) -> Scene {
     scene.with(|s| s.rules.standing = Standing::Orphaned)
 }
@@ -57,7 +62,7 @@ fn frozen(scene: &Scene) -> Scene {
 
 #[test]
 fn every_wrong_use_is_a_sentence_with_a_hint() {
-    let all = [Verb::Rotate, Verb::RotateNow, revoke("k1"), Verb::Compromise, Verb::RollBack, Verb::Unfreeze, Verb::AcceptDocument];
+    let all = [Verb::Rotate, Verb::RotateNow, revoke("k1"), Verb::Compromise, Verb::RollBack, Verb::Unfreeze, accept(&[], 0)];
     for verb in &all {
         refused(&unstored(), verb, false, "has no key yet");
     }
@@ -241,6 +246,19 @@ fn what_a_back_up_revived_goes_and_the_rest_is_rotated() {
     assert!(after.intents.rotate.is_some());
     let leaked = Verb::Restored { revoked: vec![digest("k1")], seen: Generation(40) };
     assert!(asked(&signing(), &leaked).unwrap().document.active.is_none(), "a key that was revoked signs no more");
+}
+
+#[test]
+fn what_is_accepted_is_taken_as_it_is_but_for_revocations() {
+    let scene = signing().retiring("k0").published("k2");
+    let after = asked(&scene, &accept(&[], 40)).unwrap().document;
+    assert_eq!((after.generation, after.live().count()), (Generation(41), 3), "nothing goes, and no generation is used again");
+    assert_eq!(after.lineage[0], (scene.document.generation, scene.document.digest()), "what it descends from is told as it was");
+    let after = asked(&scene, &accept(&["k1", "k0"], 0)).unwrap().document;
+    assert_eq!(after.generation, scene.document.generation.next());
+    assert!(after.live_key(&kid("k0")).is_none() && after.live_key(&kid("k1")).is_none(), "revoked is revoked");
+    assert!(after.active.is_none(), "its successor takes over as soon as the daemon looks");
+    assert_eq!(after.incoming[0].key.kid, kid("k2"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         Verb::RollBack,
         Verb::Unfreeze,
         Verb::AcceptClock,
-        Verb::AcceptDocument,
+        Verb::AcceptDocument { revoked: vec![Digest::of(b"k0"), Digest::of(b"k3")], seen },
         restored,
     ]);
     prop_oneof![
@@ -51,7 +51,7 @@ proptest! {
             let Ok(after) = asked(&scene, &verb) else { continue };
             is_sound(&after.document);
             let before = match &verb {
-                Verb::Restored { seen, .. } => scene.document.generation.max(*seen),
+                Verb::AcceptDocument { seen, .. } | Verb::Restored { seen, .. } => scene.document.generation.max(*seen),
                 _ => scene.document.generation,
             };
             prop_assert_eq!(after.document.generation, before.next());
@@ -64,6 +64,12 @@ proptest! {
                 Verb::Restored { revoked, .. } => {
                     let dead = |k: &keyrota::name::Kid| revoked.contains(&Digest::of(k.as_str().as_bytes()));
                     prop_assert!(after.document.incoming.is_empty() && after.document.live().all(|l| !dead(&l.key.kid)));
+                }
+                Verb::AcceptDocument { revoked, .. } => {
+                    let dead = |k: &keyrota::name::Kid| revoked.contains(&Digest::of(k.as_str().as_bytes()));
+                    let kept = scene.document.live().filter(|l| !dead(&l.key.kid)).count();
+                    prop_assert_eq!(after.document.live().count(), kept, "only what was revoked goes");
+                    prop_assert!(after.document.live().all(|l| !dead(&l.key.kid)));
                 }
                 Verb::AcceptClock => prop_assert!(after.document.latest_record() <= scene.observed.now),
                 _ => prop_assert_eq!(after.document.live().count(), scene.document.live().count(), "no key comes or goes"),

@@ -2,7 +2,7 @@
 
 use super::{Change, Draft, Legal};
 use crate::document::{Freeze, Intent, Stage};
-use crate::name::Kid;
+use crate::name::{Generation, Kid};
 
 impl Draft {
     /// An operator asks for the next rotation now, or takes that back.
@@ -17,9 +17,11 @@ impl Draft {
         self.noted("rotate-now");
     }
 
-    /// An operator goes on from the document as it is, although this host had seen another.
-    pub fn accept(&mut self) {
+    /// An operator goes on from the document as it is, although this host had seen generation `seen` of another: no generation up to
+    /// that is used again, so that whoever saw it takes what follows for news.
+    pub fn accept(&mut self, seen: Generation) {
         self.noted("accept");
+        self.document.generation = self.document.generation.max(seen);
     }
 
     /// An operator freezes scheduled steps, or lets them go on.
