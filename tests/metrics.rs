@@ -186,7 +186,7 @@ fn a_large_scrape_is_told_in_small_pieces() {
     }
     let metrics = Metrics::new(noon()).unwrap();
     let pieces: Vec<_> = metrics.scrape(&board, noon()).collect();
-    let lengths: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
+    let lengths: Vec<_> = pieces.iter().map(bytes::Bytes::len).collect();
     assert!(lengths.len() > 10 && lengths.iter().all(|length| *length < 80 * 1024), "{lengths:?}");
     let whole = String::from_utf8(pieces.concat()).unwrap();
     assert_eq!(whole.matches("# TYPE keyrota_key_age_seconds ").count(), 1);
