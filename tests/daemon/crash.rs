@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use keyrota::lifecycle::TOMBSTONES_KEPT;
 use serde_json::Value;
 
 use crate::process::{Daemon, ENVIRONMENT, Home, rest, until};
@@ -42,8 +43,6 @@ keysets:
 pub const KEYSETS: [&str; 4] = ["sessions", "calls", "hooks", "partner"];
 const PAIRS: [&str; 2] = ["sessions", "calls"];
 const TTL: u64 = 3;
-/// More tombstones than this are forgotten.
-const TOMBSTONES_KEPT: usize = 16;
 /// What belongs into the state directory when nobody is at work.
 const LAWFUL: [&str; 7] =
     ["audit.log", "keysets.db", "master.key", "out/calls.json", "out/sessions.jwks.json", "policies/fast.yaml", "witness.db"];
