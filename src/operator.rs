@@ -142,11 +142,6 @@ impl Verb {
         }
     }
 
-    /// Whether the operator must say why.
-    pub const fn needs_reason(&self) -> bool {
-        matches!(self, Self::RotateNow | Self::Revoke { .. } | Self::Compromise | Self::Freeze { .. } | Self::Restored { .. })
-    }
-
     const fn trigger(&self) -> Trigger {
         match self {
             Self::Revoke { .. } | Self::Compromise | Self::RotateNow | Self::Restored { .. } => Trigger::Emergency,

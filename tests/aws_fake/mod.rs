@@ -2,6 +2,7 @@
 //! wrong with it. `tests/aws_rules.rs` holds it to the rules one by one. Used by several test binaries, each of which uses a part.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[path = "../chance/mod.rs"]
 mod chance;
 mod service;
 

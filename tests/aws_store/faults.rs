@@ -51,6 +51,17 @@ async fn a_change_costs_three_calls() {
 }
 
 #[tokio::test]
+async fn a_secret_is_never_deleted_and_its_keyset_stays() {
+    let account = Account::new(1);
+    let store = account.store();
+    let (_, revision) = create(&store, "a").await;
+    let refused = store.remove(&name("a"), &revision).await.unwrap_err();
+    assert!(matches!(refused, SwapError::Invalid(_)), "{refused:?}");
+    hint(&refused, &["does not delete secrets", &secret("a"), "keyrota accept"]);
+    assert_eq!(load(&store, "a").await.revision, revision);
+}
+
+#[tokio::test]
 async fn secrets_bear_tags_and_the_document() {
     let account = Account::new(1);
     create(&account.store(), "a").await;

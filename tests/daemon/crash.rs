@@ -8,6 +8,7 @@ use std::time::Duration;
 use keyrota::lifecycle::TOMBSTONES_KEPT;
 use serde_json::Value;
 
+use crate::chance::Chance;
 use crate::process::{Daemon, ENVIRONMENT, Home, rest, until};
 use crate::token::{self, Token};
 
@@ -47,21 +48,9 @@ const TTL: u64 = 3;
 const LAWFUL: [&str; 7] =
     ["audit.log", "keysets.db", "master.key", "out/calls.json", "out/sessions.jwks.json", "policies/fast.yaml", "witness.db"];
 
-/// `SplitMix64`: moments to die at, from a seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn linger(&mut self, milliseconds: u64) {
-        std::thread::sleep(Duration::from_millis(self.below(milliseconds)));
-    }
+/// A moment to die at.
+fn linger(chance: &mut Chance, milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(chance.below(milliseconds)));
 }
 
 /// What an outside observer of one keyset remembers over all lives.
@@ -160,14 +149,14 @@ fn kill_9_at_random_moments_loses_nothing() {
     let rounds: u64 = number("KEYROTA_CRASH_ROUNDS").unwrap_or(20);
     let seed = number("KEYROTA_CRASH_SEED").unwrap_or_else(token::now);
     println!("{rounds} rounds, KEYROTA_CRASH_SEED={seed}");
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let home = Home::with(POLICY);
     let mut observer = Observer::default();
     for round in 0..rounds {
         let mut daemon = Daemon::spawn(&home);
         if round % 4 == 1 {
             // Dies while it starts.
-            chance.linger(250);
+            linger(&mut chance, 250);
         } else {
             daemon.wait_for(&KEYSETS);
             observer.look(&daemon, true);
@@ -175,9 +164,9 @@ fn kill_9_at_random_moments_loses_nothing() {
                 // Lives long enough for a change-over, and dies about when it happens.
                 let before = daemon.document("sessions").unwrap()["kid"].clone();
                 until(&mut daemon, "a change-over", |daemon| daemon.document("sessions").is_some_and(|d| d["kid"] != before));
-                chance.linger(100);
+                linger(&mut chance, 100);
             } else {
-                chance.linger(900);
+                linger(&mut chance, 900);
             }
             observer.look(&daemon, false);
         }
@@ -203,12 +192,12 @@ fn kill_9_during_the_very_first_start_leaves_a_state_that_starts() {
     let rounds = number("KEYROTA_CRASH_ROUNDS").unwrap_or(20) / 4;
     let seed = number("KEYROTA_CRASH_SEED").unwrap_or_else(token::now);
     println!("{rounds} rounds, KEYROTA_CRASH_SEED={seed}");
-    let mut chance = Chance(seed ^ 1);
+    let mut chance = Chance::new(seed ^ 1);
     for _ in 0..rounds {
         let home = Home::with(POLICY);
         for _ in 0..3 {
             let mut daemon = Daemon::spawn(&home);
-            chance.linger(60);
+            linger(&mut chance, 60);
             daemon.kill();
         }
         let mut daemon = Daemon::start(&home, &KEYSETS);

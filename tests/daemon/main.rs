@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
+#[path = "../chance/mod.rs"]
+mod chance;
 mod crash;
 mod doors;
 mod drill;

@@ -12,8 +12,8 @@ use keyrota::store::aws::pace::{Pace, Time};
 use keyrota::store::seal::RandomId;
 use keyrota::time::Span;
 
+use crate::aws_fake::Chance;
 use crate::aws_fake::{FakeCalls, FakeTime, Knobs, Service};
-use crate::chance::Chance;
 use crate::faults;
 use crate::outside::{GiveWay, NAME, Outside, Shared, lock};
 use crate::world::{Act, World, rules};

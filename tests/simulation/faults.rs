@@ -5,7 +5,7 @@ use keyrota::operator::Verb;
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
 
-use crate::chance::Chance;
+use crate::aws_fake::Chance;
 use crate::exposure::Truth;
 use crate::world::{Act, Wish, World};
 

@@ -8,7 +8,6 @@
 mod aws;
 #[path = "../aws_fake/mod.rs"]
 mod aws_fake;
-mod chance;
 mod daemon;
 mod exposure;
 mod faults;

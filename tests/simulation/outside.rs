@@ -26,7 +26,7 @@ use keyrota::time::{Span, Timestamp};
 use keyrota::witness::{Sighting, Witness, WitnessError};
 
 use crate::aws::{Account, SimAws};
-use crate::chance::Chance;
+use crate::aws_fake::Chance;
 use crate::mutants::Mutant;
 
 /// One file that a target writes.

@@ -4,7 +4,7 @@ use keyrota::operator::Verb;
 use keyrota::policy::{Audience, FileTarget, TargetFormat, Window};
 use keyrota::time::Span;
 
-use crate::chance::Chance;
+use crate::aws_fake::Chance;
 use crate::faults;
 use crate::mutants::Mutant;
 use crate::world::{Act, World, rules};

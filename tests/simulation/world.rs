@@ -15,7 +15,7 @@ use keyrota::reconcile::operate::Request;
 use keyrota::rules::{Rules, Standing};
 use keyrota::time::{Span, Timestamp};
 
-use crate::chance::Chance;
+use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;

@@ -1,5 +1,7 @@
 //! A seeded source of chance (splitmix64), so that what happened can happen again.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use keyrota::time::Span;
 
 #[derive(Clone)]
@@ -18,16 +20,22 @@ impl Chance {
         z ^ (z >> 31)
     }
 
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         if n == 0 { 0 } else { self.draw() % n }
     }
 
+    /// True once in `n` times.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
     pub fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).unwrap()
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.index(from.len())]
     }
 
     /// A span up to `most`, often at its very ends.
