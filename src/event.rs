@@ -125,6 +125,8 @@ pub enum Part {
     Keygen,
     /// Writing the target of that name.
     Target(String),
+    /// What is seen at that address.
+    Probe(String),
 }
 
 impl fmt::Display for Part {
@@ -134,6 +136,7 @@ impl fmt::Display for Part {
             Self::Witness => f.write_str("the witness"),
             Self::Keygen => f.write_str("the making of keys"),
             Self::Target(name) => write!(f, "target {name}"),
+            Self::Probe(url) => write!(f, "probe {url}"),
         }
     }
 }

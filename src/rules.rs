@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, Facts};
 use crate::key::KeySpec;
-use crate::policy::{KeysetPolicy, Mode, Source, Start, StoreConfig, VerifierShape, Window};
+use crate::policy::{KeysetPolicy, Mode, Probed, Source, Start, StoreConfig, VerifierShape, Window};
 use crate::time::Span;
 
 /// The rules of one keyset. Written down in status reports, so that a plan can be made elsewhere.
@@ -34,6 +34,9 @@ pub struct Rules {
     pub verifier: VerifierShape,
     /// Whether other hosts write to the same store.
     pub shared_store: bool,
+    /// What is looked at from outside before a key signs.
+    #[serde(default)]
+    pub probed: Probed,
     /// Whether the policy that states all this can be followed.
     #[serde(default)]
     pub standing: Standing,
@@ -68,6 +71,7 @@ impl Rules {
             mode: policy.mode,
             verifier: policy.verifier,
             shared_store: store.is_shared(),
+            probed: Probed::by(&policy.probes),
             standing: Standing::InForce,
         }
     }
@@ -98,6 +102,7 @@ impl Rules {
             mode: Mode::Manual,
             verifier: VerifierShape::Overlapping,
             shared_store: true,
+            probed: Probed::default(),
             standing: Standing::Orphaned,
         }
     }

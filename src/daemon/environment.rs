@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::keeping::Keeping;
 use super::orders::Orders;
 use super::ports::RealPorts;
+use super::probing::{Probing, Seen};
 use super::verbs::{Asked, Standing};
 use super::{House, logs};
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
@@ -72,6 +73,7 @@ pub(super) struct Environment {
     store: Keeping,
     pub(super) reconciler: Reconciler<RealPorts>,
     pub(super) ports: Arc<RealPorts>,
+    probing: Probing,
     /// Verbs that wait for a key to be made.
     asked: Vec<Asked>,
     wake: Arc<Notify>,
@@ -102,12 +104,14 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
         board: Arc::clone(&board),
     });
     let poll_every = ports.store.poll_every().to_std();
+    let (probing, seen) = Probing::new(house.eyes.clone());
     let environment = Environment {
         house: Arc::clone(house),
         board,
         store,
         reconciler: Reconciler::new(Arc::clone(&ports), name, freshness),
         ports,
+        probing,
         asked: Vec::new(),
         wake: Arc::new(Notify::new()),
         job: None,
@@ -119,12 +123,17 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
     if let Some(faults) = hold {
         let _ = commands.send(Command::Hold { faults, gone: false });
     }
-    let task = tokio::spawn(environment.work(told, made));
+    let task = tokio::spawn(environment.work(told, made, seen));
     (Running { commands, task, store: config }, first)
 }
 
 impl Environment {
-    async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>, mut made: mpsc::UnboundedReceiver<KeysetName>) {
+    async fn work(
+        mut self,
+        mut told: mpsc::UnboundedReceiver<Command>,
+        mut made: mpsc::UnboundedReceiver<KeysetName>,
+        mut seen: mpsc::Receiver<Seen>,
+    ) {
         let mut stop = self.house.stop.clone();
         while !*stop.borrow() {
             while let Ok(command) = told.try_recv() {
@@ -132,6 +141,9 @@ impl Environment {
             }
             while let Ok(keyset) = made.try_recv() {
                 self.reconciler.look_at(&keyset);
+            }
+            while let Ok(seen) = seen.try_recv() {
+                self.take_in(&seen);
             }
             // Before the pass, which could take a key that was made for a verb.
             for asked in std::mem::take(&mut self.asked) {
@@ -145,6 +157,7 @@ impl Environment {
                 () = self.wake.notified() => {}
                 Some(command) = told.recv() => self.obey(command).await,
                 Some(keyset) = made.recv() => self.reconciler.look_at(&keyset),
+                Some(seen) = seen.recv() => self.take_in(&seen),
             }
         }
     }
@@ -160,6 +173,13 @@ impl Environment {
             Standing::Waiting if asked.answer.is_closed() => {}
             Standing::Waiting => self.asked.push(asked),
         }
+    }
+
+    /// A place was looked at.
+    fn take_in(&mut self, seen: &Seen) {
+        let mut events = Vec::new();
+        self.reconciler.saw(&seen.keyset, &seen.url, &seen.look, &mut events);
+        self.tell(events, Reading::now());
     }
 
     fn tell(&self, events: Vec<Event>, at: Reading) {
@@ -207,6 +227,7 @@ impl Environment {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
                 self.board.policy.store(Arc::new(standing));
                 if gone {
+                    self.probing.want(std::iter::empty());
                     self.reconciler.want(BTreeMap::new());
                 } else {
                     self.reconciler.hold_policy();
@@ -230,8 +251,10 @@ impl Environment {
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
             self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(FileTarget::name));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
-            wanted.insert(name.clone(), Wanted { rules, targets, inception: keyset.inception });
+            let probes = keyset.probes.clone().into();
+            wanted.insert(name.clone(), Wanted { rules, targets, probes, inception: keyset.inception });
         }
+        self.probing.want(policy.keysets.iter().flat_map(|(name, keyset)| keyset.probes.iter().map(move |probe| (name, probe))));
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };
         self.board.policy.store(Arc::new(standing));

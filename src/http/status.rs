@@ -13,9 +13,10 @@ use crate::board::{Cell, EnvironmentBoard};
 use crate::clock::Reading;
 use crate::event::Part;
 use crate::name::KeysetName;
+use crate::probe::ProbeStanding;
 use crate::reconcile::Status;
 use crate::status_report::{
-    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, RulesReport, StatusReport, TroubleReport,
+    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, ProbeReport, RulesReport, StatusReport, TroubleReport,
 };
 use crate::time::Timestamp;
 use crate::waits::Waits;
@@ -127,6 +128,7 @@ fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> Keyse
             pending: Vec::new(),
             overdue: None,
             troubles: Vec::new(),
+            probes: Vec::new(),
         };
     };
     let document = status.document.as_ref().and_then(|document| {
@@ -146,6 +148,17 @@ fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> Keyse
             because: overdue.because.to_string(),
         }),
         troubles: status.troubles.iter().map(|t| TroubleReport { part: part(&t.part).into(), what: t.what.clone() }).collect(),
+        probes: status.probes.iter().map(of_probe).collect(),
+    }
+}
+
+fn of_probe(probe: &ProbeStanding) -> ProbeReport {
+    ProbeReport {
+        url: probe.url.clone(),
+        looked_at: probe.looked_at,
+        seen_at: probe.seen_at,
+        failure: probe.failure.clone(),
+        generation: probe.generation,
     }
 }
 
@@ -180,5 +193,6 @@ const fn part(part: &Part) -> &'static str {
         Part::Witness => "witness",
         Part::Keygen => "keygen",
         Part::Target(_) => "target",
+        Part::Probe(_) => "probe",
     }
 }

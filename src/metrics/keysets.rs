@@ -72,7 +72,7 @@ const fn counter(name: &'static str, help: &'static str, write: fn(&Row, &mut Sa
 }
 
 /// Every family with a label `keyset`.
-pub(super) const FAMILIES: [Family; 26] = [
+pub(super) const FAMILIES: [Family; 29] = [
     gauge("keyrota_key_age_seconds", "Time since the key was generated.", |row, out| {
         for live in row.document().into_iter().flat_map(Document::live) {
             let age = out.now.since(live.key.created_at);
@@ -201,6 +201,27 @@ pub(super) const FAMILIES: [Family; 26] = [
             out.put(&[("target", name)], if target.drift { 1.0 } else { 0.0 });
         }
     }),
+    gauge("keyrota_probe_success", "Whether the last look at a key set from outside succeeded.", |row, out| {
+        for probe in row.status.iter().flat_map(|s| &s.probes) {
+            let succeeded = probe.seen_at.is_some() && probe.failure.is_none();
+            out.put(&[("url", &probe.url)], if succeeded { 1.0 } else { 0.0 });
+        }
+    }),
+    gauge("keyrota_probe_last_success_timestamp_seconds", "When a look from outside last succeeded (0: never).", |row, out| {
+        for probe in row.status.iter().flat_map(|s| &s.probes) {
+            out.at(&[("url", &probe.url)], probe.seen_at);
+        }
+    }),
+    gauge(
+        "keyrota_probe_generation",
+        "The newest generation whose live keys a look from outside found, and no key that is gone (0: none since the start).",
+        |row, out| {
+            for probe in row.status.iter().flat_map(|s| &s.probes) {
+                #[allow(clippy::cast_precision_loss)] // exact below 2^53
+                out.put(&[("url", &probe.url)], probe.generation.map_or(0.0, |generation| generation.0 as f64));
+            }
+        },
+    ),
     gauge("keyrota_revocation_unconfirmed", "Revoked, and not yet seen gone everywhere.", |row, out| {
         for tombstone in row.document().into_iter().flat_map(|d| &d.tombstones) {
             if let crate::document::End::Revoked { confirmed_at: None, .. } = tombstone.end {

@@ -164,6 +164,8 @@ with_common_fields! {
         pub certificate: Option<RawCertificate>,
         /// Places outside the store that keyrota writes and reads back.
         pub publish: Option<Vec<RawTarget>>,
+        /// Key sets to be looked at from outside: no new key signs before each has shown it. Only for key pairs.
+        pub probe: Option<Vec<RawProbe>>,
         /// Where the first key comes from. Default: generate.
         pub start: Option<Start>,
         /// Whether verifiers can hold old and new keys side by side. Default: overlapping.
@@ -213,6 +215,24 @@ pub(super) struct RawCertificate {
     /// How long each certificate is valid.
     #[schemars(with = "SpanText")]
     pub validity: Span,
+}
+
+/// A key set that is looked at from outside.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProbe {
+    /// Where verifiers fetch it: `https://…`. Redirects are not followed.
+    pub jwks_url: String,
+    /// How often. A key must be shown without a break, and what lies between two looks is not seen. Default: 30s.
+    #[schemars(with = "Option<SpanText>")]
+    pub every: Option<Span>,
+    /// How long a look may take. Default: 5s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
+    /// Plain http to another machine: whoever is in between can answer instead. Default: false.
+    pub allow_http: Option<bool>,
 }
 
 /// A place outside the store that keyrota writes.

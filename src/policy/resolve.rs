@@ -10,7 +10,7 @@ use super::raw::{RawKeyset, RawWindow};
 use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
-use super::{KeysetPolicy, Mode, SignerAccess, Source, Start, StoreConfig, VerifierShape, leaf, spec, store, target};
+use super::{KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, VerifierShape, leaf, probe, spec, store, target};
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};
 use crate::name::KeysetName;
@@ -77,6 +77,7 @@ impl Resolver<'_> {
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
         let publish = target::resolve(publish, node.get("publish"), spec.class(), &mut self.taken, self.report);
+        let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         self.shape(&raw, &spec, node);
         let reason = self.reason(raw.excuse.as_ref().map(|e| e.reason.as_str()), node);
         let rotate_every = raw.rotate_every.unwrap_or(DEFAULT_ROTATE_EVERY);
@@ -90,6 +91,7 @@ impl Resolver<'_> {
             facts,
             rotate_every,
             max_window_wait: window.as_ref().map_or(Span::ZERO, Window::max_wait),
+            look_within: Probed::by(&probes).within,
             max_age: raw.max_age,
             rollback_window: raw.rollback_window,
             jitter: raw.jitter.unwrap_or_default(),
@@ -97,7 +99,7 @@ impl Resolver<'_> {
             value_limit: self.store.value_limit(),
         };
         self.laws(&figures, reason.is_some(), node);
-        let lead = facts.propagation() + figures.max_window_wait;
+        let lead = figures.lead();
         let policy = KeysetPolicy {
             source: raw.source.unwrap_or(Source::Generated),
             facts,
@@ -108,6 +110,7 @@ impl Resolver<'_> {
             mode: raw.mode.unwrap_or(Mode::Auto),
             window,
             publish,
+            probes,
             signers: raw.signers.unwrap_or_default(),
             stale: raw.stale.unwrap_or(super::Stale::Serve),
             start: raw.start.unwrap_or(Start::Generate),

@@ -58,6 +58,7 @@ pub fn rules(algorithm: Algorithm) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: false,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -122,7 +123,7 @@ pub fn status(document: Option<Document>, rules: Rules) -> Status {
         Decision::Do(..) => keyrota::lifecycle::Wait::default(),
     };
     let overdue = overdue::overdue(&looked_at, &rules, &observed);
-    Status { document: document.map(Arc::new), rules: Arc::new(rules), wait, overdue, troubles: Vec::new(), at: now }
+    Status { document: document.map(Arc::new), rules: Arc::new(rules), wait, overdue, troubles: Vec::new(), probes: Vec::new(), at: now }
 }
 
 /// Puts a keyset on the board.

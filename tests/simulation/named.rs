@@ -41,9 +41,9 @@ pub fn all() -> Vec<(&'static str, Named)> {
     ]
 }
 
-const DAY: Span = Span::days(1);
+pub const DAY: Span = Span::days(1);
 
-fn done(mut world: World, until: Span) -> Result<(), String> {
+pub fn done(mut world: World, until: Span) -> Result<(), String> {
     world.live(until)?;
     world.must_have_converged()
 }

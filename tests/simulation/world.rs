@@ -17,6 +17,7 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
+use crate::edge::{self, Edge};
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
 use crate::outside::{Host, NAME, Outside, Shared, Version, lock};
@@ -78,6 +79,8 @@ pub enum Act {
     Restore {
         from: Span,
     },
+    /// The server of somebody else's does something; the daemons look at once.
+    Edge(Box<dyn Fn(&mut Edge, &Document)>),
     Check(Check),
 }
 
@@ -134,6 +137,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         shared_store: true,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -177,9 +181,10 @@ impl World {
             log: Vec::new(),
             in_swap: false,
             account: None,
+            edge: None,
         };
         let shared = Arc::new(Mutex::new(outside));
-        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), inception: None };
+        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), probes: Vec::new().into(), inception: None };
         let daemons = (0..daemons)
             .map(|host| Daemon {
                 host,
@@ -187,6 +192,7 @@ impl World {
                 frozen_until: None,
                 wanted: wanted.clone(),
                 policy_changed: false,
+                probe_at: None,
                 policy_broken: false,
                 events: Vec::new(),
                 requests: VecDeque::new(),
@@ -211,6 +217,20 @@ impl World {
             world.at(Span::ZERO, Act::Start { daemon });
         }
         world
+    }
+
+    /// Verifiers fetch from a server of somebody else's too, and each daemon looks at it.
+    pub fn with_edge(mut self) -> Self {
+        lock(&self.shared).edge = Some(Edge::default());
+        let probe = edge::probe();
+        for daemon in &mut self.daemons {
+            let mut rules = (*daemon.wanted.rules).clone();
+            rules.probed = keyrota::policy::Probed::by(std::slice::from_ref(&probe));
+            daemon.wanted.rules = Arc::new(rules);
+            daemon.wanted.probes = vec![probe.clone()].into();
+            daemon.probe_at = Some(lock(&self.shared).now);
+        }
+        self
     }
 
     /// Reads may lag by this much; freshness leaves room for it.
@@ -284,6 +304,9 @@ impl World {
             }
             return self.look();
         }
+        for daemon in &mut self.daemons {
+            daemon.look_outside(&self.shared);
+        }
         let busy: Vec<usize> = (0..self.daemons.len())
             .filter(|d| self.daemons[*d].is_under_way(now) || self.daemons[*d].wants_to_look(&self.shared))
             .collect();
@@ -335,10 +358,11 @@ impl World {
     /// Nobody has anything to do: on to the next event.
     fn leap(&mut self) -> Result<(), String> {
         let looks = self.daemons.iter().filter_map(|d| d.next_look(&self.shared));
+        let probes = self.daemons.iter().filter_map(|d| d.probe_at);
         let thaws = self.daemons.iter().filter_map(|d| d.frozen_until);
         let acts = self.acts.last().map(|(at, _)| *at);
         let now = self.now();
-        let next = looks.chain(thaws).chain(acts).filter(|at| *at > now).min().unwrap_or(self.end).min(self.end);
+        let next = looks.chain(probes).chain(thaws).chain(acts).filter(|at| *at > now).min().unwrap_or(self.end).min(self.end);
         self.pass_time(next.max(now + Span::millis(1)))?;
         self.look()
     }
@@ -425,7 +449,18 @@ impl World {
             cache_max_age: least(self.wish.cache_max_age, FactName::CacheMaxAge),
             clock_skew: self.wish.clock_skew,
         };
-        self.exposure.look(&http, &file, &handed, &truth, now)
+        let edge = self.edge_set(&http);
+        self.exposure.look(&http, &file, &edge, &handed, &truth, now)
+    }
+
+    /// What the edge serves. It takes what the first ready daemon does, unless it is stuck.
+    fn edge_set(&self, http: &[BTreeSet<Kid>]) -> Vec<BTreeSet<Kid>> {
+        let mut outside = lock(&self.shared);
+        let Some(edge) = &mut outside.edge else { return Vec::new() };
+        if let Some(set) = http.first().filter(|_| !edge.stuck) {
+            edge.set.clone_from(set);
+        }
+        vec![edge.set.clone()]
     }
 
     fn act(&mut self, act: Act) -> Result<(), String> {
@@ -445,6 +480,7 @@ impl World {
             Act::Operator(_) => "the operator does something".into(),
             Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
             Act::Restore { from } => format!("the store is put back by {from}"),
+            Act::Edge(_) => "the edge does something".into(),
             Act::Check(_) => "a check".into(),
         };
         lock(&self.shared).log.push(format!("{now} -- {name}"));
@@ -517,6 +553,18 @@ impl World {
                 let before = outside.revisions - 1;
                 drop(outside);
                 self.spread_news(before, None);
+            }
+            Act::Edge(change) => {
+                let mut outside = lock(&self.shared);
+                let document = outside.current().0.cloned();
+                if let (Some(edge), Some(document)) = (&mut outside.edge, document) {
+                    change(edge, &document);
+                }
+                drop(outside);
+                self.look()?;
+                for daemon in self.daemons.iter_mut().filter(|d| d.probe_at.is_some()) {
+                    daemon.probe_at = Some(now);
+                }
             }
             Act::Check(check) => check(self)?,
         }
