@@ -16,6 +16,7 @@ mod progress;
 mod trail;
 mod verbs;
 mod wakes;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | words | [`time`] [`name`] [`url`] [`digest`] [`secret`] [`key`] [`jwk`] [`document`] [`policy`] [`rules`] [`observed`] [`clock`] [`event`] | values that are valid by construction; pure |
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
-//! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] | effects, each behind a trait |
+//! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] [`webhook`] | effects, each behind a trait |
 //! | work | [`reconcile`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
 //! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`status_report`] [`cli`] | processes, listeners, output |
 //!
@@ -62,4 +62,5 @@ pub mod store;
 pub mod time;
 pub mod url;
 pub mod waits;
+pub mod webhook;
 pub mod witness;

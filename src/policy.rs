@@ -20,6 +20,7 @@ mod store;
 mod target;
 mod tree;
 mod walk;
+mod webhook;
 mod window;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfil
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{Audience, FileTarget, STATE_DIR, TargetFormat};
+pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
 use crate::digest::Digest;
@@ -93,6 +95,9 @@ pub struct KeysetPolicy {
     pub window: Option<Window>,
     /// What is written outside the store.
     pub publish: Vec<FileTarget>,
+    /// Who is told what happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook>,
     /// Which key sets are looked at from outside.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<Probe>,

@@ -2,8 +2,8 @@
 //!
 //! Invariant: no user name, password or fragment is in one, so an address may stand in logs, metrics and error messages.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 

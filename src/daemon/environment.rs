@@ -16,6 +16,7 @@ use super::orders::Orders;
 use super::ports::RealPorts;
 use super::probing::{Probing, Seen};
 use super::verbs::{Asked, Standing};
+use super::webhooks::Webhooks;
 use super::{House, logs};
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
 use crate::clock::Reading;
@@ -24,7 +25,7 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::{FileTarget, Policy, StoreConfig};
+use crate::policy::{FileTarget, Policy, StoreConfig, Webhook};
 use crate::publish::Files;
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
@@ -74,6 +75,7 @@ pub(super) struct Environment {
     pub(super) reconciler: Reconciler<RealPorts>,
     pub(super) ports: Arc<RealPorts>,
     probing: Probing,
+    webhooks: Webhooks,
     /// Verbs that wait for a key to be made.
     asked: Vec<Asked>,
     wake: Arc<Notify>,
@@ -112,6 +114,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
         reconciler: Reconciler::new(Arc::clone(&ports), name, freshness),
         ports,
         probing,
+        webhooks: Webhooks::new(Arc::clone(&house.eyes.client), Arc::clone(&house.metrics)),
         asked: Vec::new(),
         wake: Arc::new(Notify::new()),
         job: None,
@@ -160,6 +163,7 @@ impl Environment {
                 Some(seen) = seen.recv() => self.take_in(&seen),
             }
         }
+        self.webhooks.finish().await;
     }
 
     /// An operator's verb: carried out and answered, or kept until the key that it takes is made.
@@ -185,6 +189,7 @@ impl Environment {
     fn tell(&self, events: Vec<Event>, at: Reading) {
         self.house.metrics.record(&events, at);
         logs::tell(&events);
+        self.webhooks.tell(&events, at.wall);
         self.house.audit.record(at.wall, events);
     }
 
@@ -228,6 +233,7 @@ impl Environment {
                 self.board.policy.store(Arc::new(standing));
                 if gone {
                     self.probing.want(std::iter::empty());
+                    self.webhooks.want(std::iter::empty());
                     self.reconciler.want(BTreeMap::new());
                 } else {
                     self.reconciler.hold_policy();
@@ -249,11 +255,15 @@ impl Environment {
                 cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
             }
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
-            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(FileTarget::name));
+            self.house.metrics.expect_targets(
+                &self.board.id(name),
+                targets.iter().map(FileTarget::name).chain(keyset.webhooks.iter().map(Webhook::name)),
+            );
             let rules = Arc::new(Rules::of(keyset, &policy.store));
             let probes = keyset.probes.clone().into();
             wanted.insert(name.clone(), Wanted { rules, targets, probes, inception: keyset.inception });
         }
+        self.webhooks.want(policy.keysets.iter().map(|(name, keyset)| (self.board.id(name), keyset.webhooks.as_slice())));
         self.probing.want(policy.keysets.iter().flat_map(|(name, keyset)| keyset.probes.iter().map(move |probe| (name, probe))));
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };

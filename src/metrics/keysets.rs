@@ -175,11 +175,14 @@ pub(super) const FAMILIES: [Family; 29] = [
             out.put(&[("from", from.as_str()), ("to", to.as_str()), ("trigger", trigger_name(*trigger))], whole(*count));
         }
     }),
-    counter("keyrota_publish_total", "Writes to publish targets.", |row, out| {
+    counter("keyrota_publish_total", "Writes to publish targets, and messages to webhooks.", |row, out| {
         let Some(counts) = &row.counts else { return };
         for (name, target) in &counts.lock().targets {
             for (result, count) in [("written", target.written), ("repaired", target.repaired), ("failed", target.failed)] {
                 out.put(&[("target", name), ("result", result)], whole(count));
+            }
+            if let Some(dropped) = target.dropped {
+                out.put(&[("target", name), ("result", "dropped")], whole(dropped));
             }
         }
     }),

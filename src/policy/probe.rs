@@ -99,7 +99,7 @@ fn one(raw: &RawProbe, item: &Node, report: &mut Report) -> Option<Probe> {
     if !(SHORTEST..=LONGEST_EVERY).contains(&every) {
         report.fault(&item.place_of("every"), format!("{every} is not from {SHORTEST} to {LONGEST_EVERY}"), "for example 30s");
     }
-    if !(SHORTEST..=LONGEST_TIMEOUT).contains(&timeout) || timeout > every {
+    if !(SHORTEST..=LONGEST_TIMEOUT).contains(&timeout) || timeout > every.max(SHORTEST) {
         let what = format!("{timeout} is not from {SHORTEST} to {LONGEST_TIMEOUT}, or is longer than `every`, {every}");
         report.fault(&item.place_of("timeout"), what, "for example 5s");
     }

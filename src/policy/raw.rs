@@ -11,7 +11,9 @@ use serde::Deserialize;
 use super::leaf::{CronText, DateText, NameText, OctalText, SpanText, TimeZoneText};
 use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
+use super::webhook::SecretPlace;
 use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, VerifierShape};
+use crate::event::EventKind;
 use crate::key::{Algorithm, KidFormat, SecretEncoding};
 use crate::time::Span;
 
@@ -241,6 +243,27 @@ pub(super) struct RawProbe {
 pub(super) enum RawTarget {
     /// A file, or for `pem` a directory.
     File(RawFile),
+    /// An address that is told what happens. No key waits for it.
+    Webhook(RawWebhook),
+}
+
+/// An address that is told what happens to the keyset, signed by the Standard Webhooks convention.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWebhook {
+    /// Where messages are posted: `https://…`. Redirects are not followed.
+    pub url: String,
+    /// Where the secret stands that signs them: `whsec_` and base64.
+    pub secret: SecretPlace,
+    /// What is told. Default: everything that happens to the keyset.
+    pub events: Option<Vec<EventKind>>,
+    /// How long an attempt may take. Default: 10s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
+    /// Plain http to another machine: whoever is in between can read it. Default: false.
+    pub allow_http: Option<bool>,
 }
 
 /// A file that keyrota writes.

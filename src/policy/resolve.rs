@@ -10,7 +10,9 @@ use super::raw::{RawKeyset, RawWindow};
 use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
-use super::{KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, VerifierShape, leaf, probe, spec, store, target};
+use super::{
+    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, VerifierShape, leaf, probe, spec, store, target, webhook,
+};
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};
 use crate::name::KeysetName;
@@ -76,6 +78,7 @@ impl Resolver<'_> {
         };
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
+        let webhooks = webhook::resolve(publish, node.get("publish"), self.report);
         let publish = target::resolve(publish, node.get("publish"), spec.class(), &mut self.taken, self.report);
         let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         self.shape(&raw, &spec, node);
@@ -110,6 +113,7 @@ impl Resolver<'_> {
             mode: raw.mode.unwrap_or(Mode::Auto),
             window,
             publish,
+            webhooks,
             probes,
             signers: raw.signers.unwrap_or_default(),
             stale: raw.stale.unwrap_or(super::Stale::Serve),

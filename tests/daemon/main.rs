@@ -22,3 +22,4 @@ mod replicas;
 mod token;
 mod trail;
 mod verbs;
+mod webhooks;

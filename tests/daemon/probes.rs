@@ -73,7 +73,7 @@ fn a_key_signs_only_when_the_probe_has_shown_it_for_the_whole_wait() {
     assert!(because.starts_with(&format!("probe {} does not show it", edge.url("/keys"))), "{because}");
     assert!(because.contains(published["since"].as_str().unwrap()), "since when it could have: {because}");
     let text = said(&keyrota(&["status", SESSIONS], &daemon.runtime));
-    assert!(text.contains(&because), "{text}");
+    assert!(text.contains(&because) && text.contains("seen from outside"), "{text}");
     let doctor = said(&keyrota(&["doctor"], &daemon.runtime));
     assert!(doctor.contains(&format!("{SESSIONS} {}", edge.url("/keys"))), "{doctor}");
     assert_eq!(daemon.metric(&series("keyrota_probe_generation", &edge)), Some(shown), "it has not shown a newer one");

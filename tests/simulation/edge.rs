@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future as _;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use http::{HeaderMap, HeaderValue};
@@ -15,6 +16,7 @@ use keyrota::probe::{LastAnswer, Look, look};
 use keyrota::time::Span;
 use keyrota::url::Trust;
 
+use crate::aws_fake::Chance;
 use crate::mutants::Mutant;
 use crate::named::{DAY, Named, done};
 use crate::outside::{Shared, lock};
@@ -66,6 +68,49 @@ pub fn seen(shared: &Shared, host: usize) -> Look {
     }
 }
 
+impl World {
+    /// Verifiers fetch from a server of somebody else's too, and each daemon looks at it.
+    pub fn with_edge(mut self) -> Self {
+        lock(&self.shared).edge = Some(Edge::default());
+        let probe = probe();
+        for daemon in &mut self.daemons {
+            let mut rules = (*daemon.wanted.rules).clone();
+            rules.probed = keyrota::policy::Probed::by(std::slice::from_ref(&probe));
+            daemon.wanted.rules = Arc::new(rules);
+            daemon.wanted.probes = vec![probe.clone()].into();
+            daemon.probe_at = Some(lock(&self.shared).now);
+        }
+        self
+    }
+
+    /// What the edge serves. It takes what the first ready daemon does, unless it is stuck.
+    pub fn edge_set(&self, http: &[BTreeSet<Kid>]) -> Vec<BTreeSet<Kid>> {
+        let mut outside = lock(&self.shared);
+        let Some(edge) = &mut outside.edge else { return Vec::new() };
+        if let Some(set) = http.first().filter(|_| !edge.stuck) {
+            edge.set.clone_from(set);
+        }
+        vec![edge.set.clone()]
+    }
+
+    /// The edge does something, and the daemons look at once.
+    pub fn edge_does(&mut self, doing: &dyn Fn(&mut Edge, &Document)) -> Result<(), String> {
+        let now = {
+            let mut outside = lock(&self.shared);
+            let document = outside.current().0.cloned();
+            if let (Some(edge), Some(document)) = (&mut outside.edge, document) {
+                doing(edge, &document);
+            }
+            outside.now
+        };
+        self.look()?;
+        for daemon in self.daemons.iter_mut().filter(|d| d.probe_at.is_some()) {
+            daemon.probe_at = Some(now);
+        }
+        Ok(())
+    }
+}
+
 /// A day's rotation whose keys must be shown by the edge. They are made 25 minutes before, and sign within the last five.
 fn world(seed: u64, mutant: Option<Mutant>) -> World {
     let mut rules = rules(DAY);
@@ -73,8 +118,8 @@ fn world(seed: u64, mutant: Option<Mutant>) -> World {
     World::new(seed, 1, rules, vec![], mutant).with_edge()
 }
 
-fn edge(world: &mut World, at: Span, change: impl Fn(&mut Edge, &Document) + 'static) {
-    world.at(at, Act::Edge(Box::new(change)));
+pub fn change(world: &mut World, at: Span, doing: impl Fn(&mut Edge, &Document) + 'static) {
+    world.at(at, Act::Edge(Box::new(doing)));
 }
 
 /// It takes back what does not sign yet, and shows nothing new.
@@ -85,7 +130,7 @@ fn withdraw(edge: &mut Edge, document: &Document) {
     }
 }
 
-fn catch_up(edge: &mut Edge, _: &Document) {
+pub fn catch_up(edge: &mut Edge, _: &Document) {
     *edge = Edge { set: std::mem::take(&mut edge.set), ..Edge::default() };
 }
 
@@ -93,12 +138,23 @@ fn before_change_over(minutes: u64) -> Span {
     DAY.saturating_sub(Span::minutes(minutes))
 }
 
+/// The same for a random world: what cannot be reached shows verifiers what it should.
+pub fn out_of_reach_now_and_then(world: World, chance: &mut Chance, length: Span) -> World {
+    let mut world = world.with_edge();
+    for _ in 0..chance.below(8) {
+        let at = chance.span(length);
+        change(&mut world, at, |edge, _| edge.away = true);
+        change(&mut world, at + chance.span(Span::hours(20)), catch_up);
+    }
+    world
+}
+
 /// It shows the key all the time, and takes it back for a minute just before it would sign.
 fn lies_until_the_last_second(mutant: Option<Mutant>) -> Result<(), String> {
     for n in 0..6 {
         let mut world = world(80 + n, mutant);
-        edge(&mut world, before_change_over(8) + Span::seconds(n * 9), withdraw);
-        edge(&mut world, before_change_over(7) + Span::seconds(n * 9), catch_up);
+        change(&mut world, before_change_over(8) + Span::seconds(n * 9), withdraw);
+        change(&mut world, before_change_over(7) + Span::seconds(n * 9), catch_up);
         done(world, DAY * 4)?;
     }
     Ok(())
@@ -106,13 +162,13 @@ fn lies_until_the_last_second(mutant: Option<Mutant>) -> Result<(), String> {
 
 fn stuck_over_the_change_over(mutant: Option<Mutant>) -> Result<(), String> {
     let mut world = world(86, mutant);
-    edge(&mut world, before_change_over(60), |edge, _| edge.stuck = true);
+    change(&mut world, before_change_over(60), |edge, _| edge.stuck = true);
     let still = |w: &World| match w.document().and_then(|d| d.active) {
         Some(active) if active.key.kid.as_str() == "k1" => Ok(()),
         _ => Err("a key signs that the edge has never shown".to_owned()),
     };
     world.at(DAY + Span::hours(5), Act::Check(Box::new(still)));
-    edge(&mut world, DAY + Span::hours(6), catch_up);
+    change(&mut world, DAY + Span::hours(6), catch_up);
     done(world, DAY * 4)
 }
 
@@ -120,9 +176,9 @@ fn stuck_over_the_change_over(mutant: Option<Mutant>) -> Result<(), String> {
 fn withdrawn_out_of_reach(mutant: Option<Mutant>) -> Result<(), String> {
     for n in 0..6 {
         let mut world = world(87 + n, mutant);
-        edge(&mut world, before_change_over(19) + Span::seconds(n * 7), |edge, _| edge.away = true);
-        edge(&mut world, before_change_over(17), withdraw);
-        edge(&mut world, before_change_over(7), catch_up);
+        change(&mut world, before_change_over(19) + Span::seconds(n * 7), |edge, _| edge.away = true);
+        change(&mut world, before_change_over(17), withdraw);
+        change(&mut world, before_change_over(7), catch_up);
         done(world, DAY * 4)?;
     }
     Ok(())
@@ -133,7 +189,7 @@ fn revoked_and_cached(mutant: Option<Mutant>) -> Result<(), String> {
     let mut world = world(93, mutant);
     let noon = Span::hours(12);
     let revoke = |d: &Document| d.active.as_ref().map(|a| Verb::Revoke { kid: a.key.kid.clone() });
-    edge(&mut world, noon, |edge, _| edge.stuck = true);
+    change(&mut world, noon, |edge, _| edge.stuck = true);
     world.at(noon + Span::minutes(1), Act::Operator(Box::new(revoke)));
     let confirmed = |wanted: bool| {
         let check = move |w: &World| {
@@ -144,12 +200,12 @@ fn revoked_and_cached(mutant: Option<Mutant>) -> Result<(), String> {
         Act::Check(Box::new(check))
     };
     world.at(noon + Span::hours(2), confirmed(false));
-    edge(&mut world, noon + Span::hours(2), |edge, _| {
+    change(&mut world, noon + Span::hours(2), |edge, _| {
         edge.stuck = false;
         edge.age = Span::hours(20);
     });
     world.at(noon + Span::hours(4), confirmed(false));
-    edge(&mut world, noon + Span::hours(4), catch_up);
+    change(&mut world, noon + Span::hours(4), catch_up);
     world.at(noon + Span::hours(5), confirmed(true));
     done(world, DAY * 4)
 }

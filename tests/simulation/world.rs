@@ -17,7 +17,7 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
-use crate::edge::{self, Edge};
+use crate::edge::Edge;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
 use crate::outside::{Host, NAME, Outside, Shared, Version, lock};
@@ -219,20 +219,6 @@ impl World {
         world
     }
 
-    /// Verifiers fetch from a server of somebody else's too, and each daemon looks at it.
-    pub fn with_edge(mut self) -> Self {
-        lock(&self.shared).edge = Some(Edge::default());
-        let probe = edge::probe();
-        for daemon in &mut self.daemons {
-            let mut rules = (*daemon.wanted.rules).clone();
-            rules.probed = keyrota::policy::Probed::by(std::slice::from_ref(&probe));
-            daemon.wanted.rules = Arc::new(rules);
-            daemon.wanted.probes = vec![probe.clone()].into();
-            daemon.probe_at = Some(lock(&self.shared).now);
-        }
-        self
-    }
-
     /// Reads may lag by this much; freshness leaves room for it.
     pub fn lagging(mut self, lag: Span) -> Self {
         lock(&self.shared).lag = lag;
@@ -408,7 +394,7 @@ impl World {
     }
 
     /// The adversary looks at everything that can be got hold of.
-    fn look(&mut self) -> Result<(), String> {
+    pub fn look(&mut self) -> Result<(), String> {
         self.excuse_emergencies();
         self.heed_revocations()?;
         let mut http = Vec::new();
@@ -451,16 +437,6 @@ impl World {
         };
         let edge = self.edge_set(&http);
         self.exposure.look(&http, &file, &edge, &handed, &truth, now)
-    }
-
-    /// What the edge serves. It takes what the first ready daemon does, unless it is stuck.
-    fn edge_set(&self, http: &[BTreeSet<Kid>]) -> Vec<BTreeSet<Kid>> {
-        let mut outside = lock(&self.shared);
-        let Some(edge) = &mut outside.edge else { return Vec::new() };
-        if let Some(set) = http.first().filter(|_| !edge.stuck) {
-            edge.set.clone_from(set);
-        }
-        vec![edge.set.clone()]
     }
 
     fn act(&mut self, act: Act) -> Result<(), String> {
@@ -554,18 +530,7 @@ impl World {
                 drop(outside);
                 self.spread_news(before, None);
             }
-            Act::Edge(change) => {
-                let mut outside = lock(&self.shared);
-                let document = outside.current().0.cloned();
-                if let (Some(edge), Some(document)) = (&mut outside.edge, document) {
-                    change(edge, &document);
-                }
-                drop(outside);
-                self.look()?;
-                for daemon in self.daemons.iter_mut().filter(|d| d.probe_at.is_some()) {
-                    daemon.probe_at = Some(now);
-                }
-            }
+            Act::Edge(change) => self.edge_does(&*change)?,
             Act::Check(check) => check(self)?,
         }
         Ok(())

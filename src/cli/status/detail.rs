@@ -34,6 +34,9 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
     if !pending.is_empty() {
         out.push_str(&format!("\n  {}\n{pending}", look.paint(Tone::Faint, "to come")));
     }
+    if !keyset.probes.is_empty() {
+        out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "seen from outside"), probes(keyset, look)));
+    }
     if let Some(document) = &document {
         let history = history(document, &shorts, look);
         out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
@@ -116,6 +119,20 @@ fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp, look: &Loo
     for pending in &keyset.pending {
         let kid = pending.kid.as_ref().map(|kid| shorts.short(kid)).unwrap_or_default();
         table.row([pending.step.as_str().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
+    }
+    table.render(look)
+}
+
+fn probes(keyset: &KeysetReport, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for probe in &keyset.probes {
+        let looked = probe.looked_at.map_or("not looked at yet".to_owned(), |at| format!("looked at {}", moment::full(at)));
+        let shown = match (&probe.failure, probe.generation) {
+            (Some(_), _) => Cell::toned(Tone::Bad, "cannot be seen"),
+            (None, Some(generation)) => Cell::from(format!("has shown generation {generation}")),
+            (None, None) => Cell::toned(Tone::Warn, "has not shown what is served"),
+        };
+        table.row([probe.url.as_str().into(), looked.into(), shown]);
     }
     table.render(look)
 }
