@@ -50,6 +50,7 @@ impl Webhooks {
     /// From now on these are told and no others. One that stays as it is keeps its queue; of one that goes what waits is dropped.
     pub fn want<'w>(&mut self, webhooks: impl Iterator<Item = (KeysetId, &'w [Webhook])>) {
         let mut before = std::mem::take(&mut self.running);
+        let mut unwanted = Vec::new();
         for (id, wanted) in webhooks.filter(|(_, wanted)| !wanted.is_empty()) {
             let mut known = before.remove(&id.keyset).unwrap_or_default();
             let mut kept = Vec::new();
@@ -57,10 +58,13 @@ impl Webhooks {
                 let place = known.iter().position(|posting| posting.webhook == *webhook);
                 kept.push(place.map_or_else(|| self.begin(&id, webhook), |place| known.swap_remove(place)));
             }
-            known.into_iter().for_each(|posting| posting.task.abort());
+            unwanted.extend(known);
             self.running.insert(id.keyset, kept);
         }
-        before.into_values().flatten().for_each(|posting| posting.task.abort());
+        unwanted.extend(before.into_values().flatten());
+        for posting in unwanted {
+            posting.task.abort();
+        }
     }
 
     /// Tells whoever wants to know. What another process did is told by that one.

@@ -116,10 +116,8 @@ fn waits(figures: &Figures<'_>, found: &mut Vec<Broken>) {
     let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention());
     let (every, wait) = (figures.rotate_every, figures.max_window_wait);
     let lead = figures.lead();
-    let mut of = if wait == Span::ZERO { String::new() } else { format!(" and waiting for its window up to {wait}") };
-    if figures.look_within > Span::ZERO {
-        of.push_str(&format!(" and being seen by its probes up to {}", figures.look_within));
-    }
+    let up_to = |what: &str, span: Span| if span == Span::ZERO { String::new() } else { format!(" and {what} up to {span}") };
+    let of = up_to("waiting for its window", wait) + &up_to("being seen by its probes", figures.look_within);
     if every < lead {
         refused(
             "rotate_every",

@@ -122,7 +122,7 @@ fn document() -> Document {
 /// What a look at that second showed; nothing: it failed.
 fn look_at(second: u64, keys: Option<&[(&str, &str)]>) -> Look {
     let seen = keys.map(|keys| read(&set(&keys.iter().map(|(kid, x)| jwk(kid, x)).collect::<Vec<_>>()).into()).unwrap());
-    let seen = seen.map(|keys| Sight { as_of: at(second), keys }).ok_or_else(|| LookError::Status(503));
+    let seen = seen.map(|keys| Sight { as_of: at(second), keys }).ok_or(LookError::Status(503));
     Look { at: at(second), seen }
 }
 

@@ -149,8 +149,8 @@ impl Watch {
         let is_watched = !memory.failing && memory.seen_at.is_some_and(|at| now.since(at) <= probe.longest_gap());
         let as_of = memory.as_of.filter(|_| is_watched);
         let ours = |kid: &Kid| document.live_key(kid).is_none_or(|live| memory.shows(&live));
-        let carried = memory.shown.iter().filter(|(kid, _)| is_watched && ours(kid));
-        let carries = carried.map(|(kid, shown)| (kid.clone(), shown.since)).collect();
+        let agreed = memory.shown.iter().filter(|(kid, _)| is_watched && ours(kid));
+        let carries = agreed.map(|(kid, shown)| (kid.clone(), shown.since)).collect();
         VerifierPlace { name: format!("probe {}", probe.name()), kind: PlaceKind::Probe, carries, as_of }
     }
 

@@ -124,7 +124,9 @@ impl Daemon {
         if self.is_frozen(now) || self.probe_at.is_none_or(|at| at > now) {
             return;
         }
-        let Some(process) = &mut self.process else {
+        // While nobody waits for what it shows, days would be long for nothing.
+        let waited_for = lock(shared).current().0.is_some_and(edge::is_waited_for);
+        let Some(process) = self.process.as_mut().filter(|_| waited_for) else {
             self.probe_at = Some(now + edge::probe().every);
             return;
         };

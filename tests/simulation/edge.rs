@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use http::{HeaderMap, HeaderValue};
-use keyrota::document::{Document, End};
+use keyrota::document::{Document, End, Tombstone};
 use keyrota::https::{Answer, Fetch, FetchError, Request};
 use keyrota::name::Kid;
 use keyrota::operator::Verb;
@@ -54,6 +54,15 @@ impl Fetch for EdgeFetch {
         let age = HeaderValue::from(edge.age.whole_seconds());
         Ok(Answer { status: 200, headers: HeaderMap::from_iter([(http::header::AGE, age)]), body: body.into() })
     }
+}
+
+/// Whether a key is to be shown, or one that was revoked is not.
+pub fn is_waited_for(document: &Document) -> bool {
+    !document.incoming.is_empty() || document.tombstones.iter().any(is_unconfirmed)
+}
+
+fn is_unconfirmed(tombstone: &Tombstone) -> bool {
+    matches!(tombstone.end, End::Revoked { confirmed_at: None, .. })
 }
 
 /// What a daemon on that host sees now.
@@ -194,7 +203,7 @@ fn revoked_and_cached(mutant: Option<Mutant>) -> Result<(), String> {
     let confirmed = |wanted: bool| {
         let check = move |w: &World| {
             let document = w.document().ok_or("no document")?;
-            let unconfirmed = document.tombstones.iter().any(|t| matches!(t.end, End::Revoked { confirmed_at: None, .. }));
+            let unconfirmed = document.tombstones.iter().any(is_unconfirmed);
             if unconfirmed == wanted { Err(format!("confirmed should be {wanted}: {document:?}")) } else { Ok(()) }
         };
         Act::Check(Box::new(check))
