@@ -95,8 +95,8 @@ fn a_revocation_is_confirmed_only_when_the_probe_is_without_the_key() {
     until(&mut daemon, "another key signs", |d| key(&keyset(d), "active").is_some());
     // The edge has the new key too, and the old one still.
     let mut set = daemon.verifiers("sessions").unwrap().json();
-    let stale: Value = serde_json::from_str(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#).unwrap();
-    let mut stale = stale;
+    let mut stale: Value =
+        serde_json::from_str(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#).unwrap();
     stale["kid"] = revoked.clone().into();
     set["keys"].as_array_mut().unwrap().push(stale);
     edge.says(200, "", &set.to_string());

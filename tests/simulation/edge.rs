@@ -6,7 +6,7 @@ use std::future::Future as _;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use keyrota::document::{Document, End, Tombstone};
 use keyrota::https::{Answer, Fetch, FetchError, Request};
 use keyrota::name::Kid;
@@ -52,7 +52,7 @@ impl Fetch for EdgeFetch {
         let jwk = |kid: &Kid| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
         let body = format!(r#"{{"keys":[{}]}}"#, edge.set.iter().map(jwk).collect::<Vec<_>>().join(","));
         let age = HeaderValue::from(edge.age.whole_seconds());
-        Ok(Answer { status: 200, headers: HeaderMap::from_iter([(http::header::AGE, age)]), body: body.into() })
+        Ok(Answer { status: 200, headers: std::iter::once((http::header::AGE, age)).collect(), body: body.into() })
     }
 }
 
