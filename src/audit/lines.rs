@@ -89,6 +89,9 @@ impl Line {
             Event::TargetWritten { keyset, drift: true, .. } => plain(Kind::TargetRepaired, Some(keyset)),
             Event::TargetRemoved { keyset, .. } => plain(Kind::TargetRemoved, Some(keyset)),
             Event::TargetLeft { keyset, .. } => plain(Kind::TargetLeft, Some(keyset)),
+            Event::UptakeOverrun { keyset, kid, generation, .. } => {
+                Some(Self { kid: Some(kid.clone()), generation: Some(*generation), ..plain(Kind::UptakeOverrun, Some(keyset))? })
+            }
             Event::StoreUnavailable { environment, .. } => of(Kind::StoreUnavailable, environment),
             Event::StoreBack { environment } => of(Kind::StoreBack, environment),
             Event::Accepted { keyset, by } => Some(Self { actor: Some(by.clone()), ..plain(Kind::Accepted, Some(keyset))? }),

@@ -133,6 +133,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: true,
         standing: Standing::InForce,
     }
