@@ -127,13 +127,12 @@ mod tests {
         let mut found = BTreeMap::new();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line = std::str::from_utf8(&rest[..end]).unwrap();
-            let (name, value, used) = match line.split_once('=') {
-                Some((name, value)) => (name.to_owned(), value.to_owned(), end + 1),
-                None => {
-                    let length = usize::try_from(u64::from_le_bytes(rest[end + 1..end + 9].try_into().unwrap())).unwrap();
-                    let value = String::from_utf8(rest[end + 9..end + 9 + length].to_vec()).unwrap();
-                    (line.to_owned(), value, end + 9 + length + 1)
-                }
+            let (name, value, used) = if let Some((name, value)) = line.split_once('=') {
+                (name.to_owned(), value.to_owned(), end + 1)
+            } else {
+                let length = usize::try_from(u64::from_le_bytes(rest[end + 1..end + 9].try_into().unwrap())).unwrap();
+                let value = String::from_utf8(rest[end + 9..end + 9 + length].to_vec()).unwrap();
+                (line.to_owned(), value, end + 9 + length + 1)
             };
             assert!(found.insert(name, value).is_none(), "each field once");
             rest = &rest[used..];

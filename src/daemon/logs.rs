@@ -52,15 +52,16 @@ fn noted(sent: std::io::Result<()>) {
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    if format == LogFormat::Human && of_journal() {
-        if let Ok(journal) = tracing_journald::layer() {
-            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
-            let started = tracing_subscriber::registry().with(filter).with(journal.with_field_prefix(None)).try_init();
-            if let (Ok(()), Ok(journal)) = (started, Journal::open(Path::new(journal::SOCKET))) {
-                let _ = JOURNAL.set(journal);
-            }
-            return;
+    if format == LogFormat::Human
+        && of_journal()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
+        let started = tracing_subscriber::registry().with(filter).with(journal.with_field_prefix(None)).try_init();
+        if let (Ok(()), Ok(journal)) = (started, Journal::open(Path::new(journal::SOCKET))) {
+            let _ = JOURNAL.set(journal);
         }
+        return;
     }
     // A second start (in tests that run two daemons in one process) keeps the first one's manner.
     let _ = match format {
@@ -79,7 +80,9 @@ pub fn tell_head(head: &TrailHead) {
 /// Tells the journal of lines that no event of this moment tells of: recovered ones, and those about the trail itself.
 pub fn tell_lines(lines: &[Line]) {
     if let Some(journal) = JOURNAL.get() {
-        lines.iter().for_each(|line| noted(journal.line(line, false)));
+        for line in lines {
+            noted(journal.line(line, false));
+        }
     }
 }
 

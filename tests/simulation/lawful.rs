@@ -32,7 +32,7 @@ impl World {
 
     /// Signers that report read their document, unless they are stuck. What those that are sign now may be alive until the moment that
     /// is answered: however long they have been, as long as they say so.
-    pub fn signers_read(&mut self, now: Timestamp) -> Vec<(Kid, Timestamp)> {
+    pub fn signers_read(&self, now: Timestamp) -> Vec<(Kid, Timestamp)> {
         let life = self.wish.token_ttl + self.wish.clock_skew;
         let mut outside = lock(&self.shared);
         let mut minting = Vec::new();
@@ -54,11 +54,10 @@ impl World {
     /// The store was put back, and operators said to go on from there: keys that are lost are rejected lawfully, and those that live
     /// again are not known to verifiers at once. Once every daemon goes on from there, everything must hold as before.
     pub fn excuse_what_was_lost(&mut self) {
-        let anew = std::mem::take(&mut lock(&self.shared).begun_anew);
+        let mut anew = std::mem::take(&mut lock(&self.shared).begun_anew);
         if !self.put_back {
             return;
         }
-        let mut anew: Vec<_> = anew.into_iter().collect();
         if self.unsettled && self.daemons.iter().all(|daemon| daemon.goes_on_with(&self.shared)) {
             self.unsettled = false;
             anew.extend(self.document().map(|d| d.live().map(|live| live.key.kid.clone()).collect()));
