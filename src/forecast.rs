@@ -79,9 +79,10 @@ pub fn forecast(document: &Document, rules: &Rules, observed: &Observed, horizon
     Forecast { steps: told, end: document, stuck: Vec::new() }
 }
 
-/// Targets are written at once, and every probe sees it with its next look.
+/// Targets are written at once, every probe sees it with its next look, and signers keep the facts.
 fn agree_everywhere(observed: &mut Observed, document: &Document, rules: &Rules) {
     let now = observed.now;
+    observed.uptake.clear();
     for place in &mut observed.verifier_places {
         let from = if place.kind == PlaceKind::Probe { now + rules.probed.within } else { now };
         for live in document.live() {

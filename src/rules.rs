@@ -32,6 +32,10 @@ pub struct Rules {
     pub mode: Mode,
     /// What verifiers can hold.
     pub verifier: VerifierShape,
+    /// How much longer than its retention wait a retiring key is kept at most for signers that report an earlier generation; `None`:
+    /// reports hold nothing up.
+    #[serde(default)]
+    pub uptake_bound: Option<Span>,
     /// Whether other hosts write to the same store.
     pub shared_store: bool,
     /// What is looked at from outside before a key signs.
@@ -70,6 +74,7 @@ impl Rules {
             window: policy.window.clone(),
             mode: policy.mode,
             verifier: policy.verifier,
+            uptake_bound: policy.uptake_bound,
             shared_store: store.is_shared(),
             probed: Probed::by(&policy.probes),
             standing: Standing::InForce,
@@ -101,6 +106,7 @@ impl Rules {
             window: None,
             mode: Mode::Manual,
             verifier: VerifierShape::Overlapping,
+            uptake_bound: None,
             shared_store: true,
             probed: Probed::default(),
             standing: Standing::Orphaned,

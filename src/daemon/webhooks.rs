@@ -82,7 +82,7 @@ impl Webhooks {
             let Ok(body) = serde_json::to_vec(&line) else { continue };
             let id = format!("keyrota_{}", Digest::of(&[body.as_slice(), format!("{number}").as_bytes()].concat()));
             let message = Message { id, at, body: body.into() };
-            for posting in postings.iter().filter(|posting| posting.webhook.wants(line.kind)) {
+            for posting in postings.iter().filter(|posting| posting.webhook.wants(line.kind.as_str())) {
                 self.post(&line, posting, message.clone());
             }
         }
@@ -138,6 +138,22 @@ async fn work(client: Arc<HttpsClient>, metrics: Arc<Metrics>, id: KeysetId, web
                     tokio::time::sleep(delay(&message, failed).to_std()).await;
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::Kind;
+    use crate::event::EventKind;
+
+    #[test]
+    fn whatever_the_trail_tells_of_a_keyset_can_be_asked_for() {
+        use Kind::{AuditHead, ClockAccepted, ClockBack, ClockSet, StoreBack, StoreUnavailable, TrailBegun, TrailMended};
+        let of_no_keyset = [StoreUnavailable, StoreBack, ClockAccepted, ClockSet, ClockBack, TrailBegun, TrailMended, AuditHead];
+        for kind in Kind::ALL.iter().filter(|kind| !of_no_keyset.contains(kind)) {
+            let named: EventKind = serde_json::from_value(kind.as_str().into()).unwrap_or_else(|e| panic!("{}: {e}", kind.as_str()));
+            assert_eq!(named.as_str(), kind.as_str());
         }
     }
 }

@@ -115,6 +115,7 @@ impl Counts {
             }
             Event::Seen { .. }
             | Event::Overtaken { .. }
+            | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }

@@ -21,5 +21,6 @@ mod reload;
 mod replicas;
 mod token;
 mod trail;
+mod uptake;
 mod verbs;
 mod webhooks;

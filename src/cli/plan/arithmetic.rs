@@ -38,7 +38,7 @@ pub fn text(plan: &KeysetPlan, look: &Look) -> String {
         }
         let lead = waits.propagation + waits.window + rules.probed.within;
         line("new key", rules.rotate_every.saturating_sub(lead).to_string(), new_key(plan));
-        if let Some(most) = most_live_keys(&waits.facts, rules.rotate_every, waits.window) {
+        if let Some(most) = most_live_keys(&waits.facts, rules.rotate_every, waits.window, rules.uptake_bound) {
             line("live keys", format!("at most {most}"), String::new());
         }
     }

@@ -37,6 +37,9 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
     if !keyset.probes.is_empty() {
         out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "seen from outside"), probes(keyset, look)));
     }
+    if !keyset.signers.is_empty() {
+        out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "signers that report"), signers(keyset, look)));
+    }
     if let Some(document) = &document {
         let history = history(document, &shorts, look);
         out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
@@ -139,6 +142,20 @@ fn probes(keyset: &KeysetReport, look: &Look) -> String {
             (None, None) => Cell::toned(Tone::Warn, "has not shown what is served"),
         };
         table.row([probe.url.as_str().into(), looked.into(), shown]);
+    }
+    table.render(look)
+}
+
+fn signers(keyset: &KeysetReport, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for signer in &keyset.signers {
+        let behind = signer.lags_behind.map(|needed| format!("lags: another key signs since generation {needed}"));
+        table.row([
+            signer.name.as_str().into(),
+            format!("generation {}", signer.generation).into(),
+            format!("since {}", moment::full(signer.since)).into(),
+            behind.map_or_else(|| Cell::toned(Tone::Good, "up to date"), |behind| Cell::toned(Tone::Warn, behind)),
+        ]);
     }
     table.render(look)
 }
