@@ -2,10 +2,10 @@
 
 What happens to the daemon: a keyset is frozen until its key is stale; one has no key, and is then given one that expires soon; a revoked
 key stands in a file that cannot be written; somebody alters a file; the policy breaks; a second daemon has another policy, another store
-and a wrong clock; a document is damaged; the daemons end. Each alert that this must raise comes to a webhook, and that it is over where
+and a wrong clock, and is cut off; a document is damaged; the daemons end. Each alert that this must raise comes to a webhook, and that it is over where
 it is mended; of a keyset that rotates all the while nobody is told. Every expression of rules and dashboard is asked of the same Prometheus.
 
-Usage: alerts.py BINARY     (needs promtool, prometheus, prometheus-alertmanager and faketime)
+Usage: alerts.py BINARY     (needs promtool, prometheus, prometheus-alertmanager, faketime and moto)
 """
 
 import glob
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from another import Another
 from daemon import Daemon, free_port
 from monitoring import PATIENCE, Alertmanager, Prometheus, Webhook
 from promql import as_a_question, family, selectors
@@ -58,7 +59,6 @@ keysets:
 """
 # What this world does not have, and why. Not asked for as long as the daemon does not even announce the metric.
 NOT_HERE = {
-    "keyrota_aws_calls_total": "the store is not AWS",
     "keyrota_probe_success": "no probe is configured",
     "keyrota_probe_last_success_timestamp_seconds": "no probe is configured",
     "keyrota_probe_generation": "no probe is configured",
@@ -124,15 +124,15 @@ class World:
         arguments = ["run", "--policies", self.policies, "--state-dir", self.state, "--runtime-dir", os.path.join(folder, "run")]
         self.daemon = Daemon(binary, arguments, "watched", os.path.join(folder, "run"))
         self.instance, self.running = f"127.0.0.1:{self.daemon.metrics}", []
-        # Where another daemon will be. Until it has been seen, nobody misses it.
-        self.other_port = free_port()
         try:
+            self.other = Another(binary, os.path.join(folder, "other"), "watched", free_port())
+            self.running.append(self.other)
             self.webhook = Webhook()
             self.running.append(self.webhook)
             watch = os.path.join(folder, "watch")
             alertmanager = Alertmanager(watch, self.webhook.port)
             self.running.append(alertmanager)
-            targets = [self.instance, f"127.0.0.1:{self.other_port}"]
+            targets = [self.instance, self.other.instance]
             self.prometheus = Prometheus(watch, RULES, targets, alertmanager.port)
             self.running.append(self.prometheus)
             self.wait("four keysets have keys", lambda: sum("kid" in k.get("document", {}) for k in self.keysets()) == 4)
@@ -172,8 +172,8 @@ class World:
             time.sleep(0.1)
 
     def fires(self, alert, **labels):
-        """The webhook is told of it, in whole sentences."""
-        notes = self.webhook.wait_for("firing", alert, **labels)["annotations"]
+        """The webhook is told of it, in whole sentences; of the first daemon's keysets unless another is named."""
+        notes = self.webhook.wait_for("firing", alert, **self.own(labels))["annotations"]
         for name in ("summary", "description"):
             # What a template cannot do stands in the text.
             if re.search(r"<no value>|<error|%!|{{|NaN", notes[name]) or not notes[name]:
@@ -182,8 +182,12 @@ class World:
 
     def is_over(self, alert, **labels):
         """The webhook is told of that, within a minute of the cure."""
-        self.webhook.wait_for("resolved", alert, **labels)
+        self.webhook.wait_for("resolved", alert, **self.own(labels))
         print(f"  over:  {alert} {' '.join(labels.values())}", flush=True)
+
+    def own(self, labels):
+        """Alerts that compare replicas are about none of them."""
+        return labels if "about" in labels else {"instance": self.instance, **labels}
 
     def stop(self):
         """Ends everything that was started."""
@@ -215,7 +219,7 @@ def break_things(world):
     world.fires("KeyrotaRotationOverdue", keyset="sessions")
     rotated = world.prometheus.value('changes(keyrota_last_rotation_timestamp_seconds{keyset="rolling"}[5m])')
     told = world.webhook.fired(keyset="rolling")
-    if told or not rotated or float(rotated[0]["value"][1]) < 1:
+    if told or len(rotated) != 1 or float(rotated[0]["value"][1]) < 1:
         raise SystemExit(f"`rolling` was to rotate and nobody to be told: {rotated}, {told}")
     return kid
 
@@ -237,28 +241,21 @@ def mend_things(world, kid):
     world.is_over("KeyrotaPolicyReloadFailed")
 
 
-def meet_another(world):
-    """A daemon of the same environment with another policy, another store and a clock that is ahead comes, and goes."""
-    folder = os.path.join(world.folder, "other")
-    policies = os.path.join(folder, "policies")
-    os.makedirs(policies, 0o755)
-    with open(os.path.join(policies, "watched.yaml"), "w", encoding="utf-8") as file:
-        file.write(POLICY.replace("margin: 0s", "margin: 1s"))
-    # Not under `faketime` itself, which would stay as the parent and take the signals.
-    library = subprocess.run(["faketime", "-f", "+0", "printenv", "LD_PRELOAD"], capture_output=True, timeout=30, check=True)
-    ahead = [f"LD_PRELOAD={library.stdout.decode().strip()}", "FAKETIME=+2m", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
-    arguments = [*ahead, world.daemon.binary, "run", "--policies", policies, "--state-dir", folder, "--runtime-dir", folder]
-    other = Daemon("env", arguments, "watched", folder, metrics=world.other_port)
-    try:
-        world.fires("KeyrotaReplicasDisagree", about="policy")
-        # `vendor` has a key here and none there.
-        world.fires("KeyrotaReplicasDisagree", about="generation", keyset="vendor")
-        world.fires("KeyrotaClockSkew", instance=f"127.0.0.1:{world.other_port}")
-    finally:
-        other.stop()
-    world.fires("KeyrotaAbsent", instance=f"127.0.0.1:{world.other_port}")
-    world.is_over("KeyrotaReplicasDisagree", about="policy")
+def lose_another(world):
+    """The second daemon differs in everything, is cut off from its store, and is gone."""
+    other = world.other
+    world.fires("KeyrotaReplicasDisagree", about="policy")
+    # `vendor` has a key here and none there.
+    world.fires("KeyrotaReplicasDisagree", about="generation", keyset="vendor")
+    world.fires("KeyrotaClockSkew", instance=other.instance)
+    other.cut_off(True)
+    world.fires("KeyrotaStoreUnreachable", instance=other.instance)
     world.is_over("KeyrotaReplicasDisagree", about="generation", keyset="vendor")
+    other.cut_off(False)
+    world.is_over("KeyrotaStoreUnreachable", instance=other.instance)
+    other.daemon.stop()
+    world.fires("KeyrotaAbsent", instance=other.instance)
+    world.is_over("KeyrotaReplicasDisagree", about="policy")
 
 
 def damage(world):
@@ -359,11 +356,11 @@ def main():
             promtool("check", "metrics", input=world.daemon.operators("/metrics")[2])
             ask_everything(world)
             mend_things(world, kid)
-            meet_another(world)
+            lose_another(world)
             damage(world)
             if world.daemon.stop() != 0:
                 raise SystemExit(f"SIGTERM ended keyrota with {world.daemon.process.returncode}")
-            world.fires("KeyrotaAbsent", instance=world.instance)
+            world.fires("KeyrotaAbsent")
             fired = world.webhook.fired()
         finally:
             world.stop()
