@@ -15,6 +15,7 @@ use std::sync::Arc;
 use aws_fake::{FakeCalls, FakeTime, Service};
 use fixture::{board, changed, document, key, noon, put, rules, status};
 use keyrota::board::Manner;
+use keyrota::board::uptake::{Keep, Reporter};
 use keyrota::document::{Change, HistoryEntry, StateName, Trigger};
 use keyrota::event::Event;
 use keyrota::key::{Algorithm, Key};
@@ -37,9 +38,8 @@ scrape, so a restart resets only counters. Series of keys, keysets and environme
 | --- | --- | --- | --- |
 ";
 
-/// What alerts and dashboard ask for beyond that, from daemons that have probes and signers that report.
-const OTHERS: [&str; 4] =
-    ["keyrota_probe_success", "keyrota_probe_last_success_timestamp_seconds", "keyrota_probe_generation", "keyrota_signer_generation"];
+/// What alerts and dashboard ask for beyond that, from daemons that have probes.
+const OTHERS: [&str; 3] = ["keyrota_probe_success", "keyrota_probe_last_success_timestamp_seconds", "keyrota_probe_generation"];
 
 /// A scrape in which every metric has a series.
 async fn scrape() -> String {
@@ -52,6 +52,9 @@ async fn scrape() -> String {
         d.stage(vendors).unwrap();
     });
     put(&environment, "users", status(Some(users), of), Manner::default());
+    let (from, keep) = (Reporter { uid: 1000, ours: false }, Keep { live: Span::hours(1), remembered: Span::hours(1) });
+    let reports = &environment.keyset("users").unwrap().reports;
+    reports.take(&"web-1".parse().unwrap(), from, Generation(7), noon().wall, keep).unwrap();
     let users = environment.id(&"users".parse().unwrap());
     let metrics = Arc::new(Metrics::new(noon()).unwrap());
     let name = environment.name.clone();

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 from another import Another
-from daemon import Daemon, free_port
+from daemon import Daemon, UnixConnection, free_port
 from monitoring import PATIENCE, Alertmanager, Prometheus, Webhook
 from promql import as_a_question, family, selectors
 
@@ -47,6 +47,7 @@ keysets:
   altered:
     algorithm: ES256
     rotate_every: 30d
+    signer_refresh: 20m
     publish:
       - file: { path: "{state_dir}/altered.json", format: jwks }
   leaked:
@@ -62,7 +63,6 @@ NOT_HERE = {
     "keyrota_probe_success": "no probe is configured",
     "keyrota_probe_last_success_timestamp_seconds": "no probe is configured",
     "keyrota_probe_generation": "no probe is configured",
-    "keyrota_signer_generation": "no signer reports",
 }
 
 
@@ -208,6 +208,12 @@ def break_things(world):
         file.write("{}")
     os.remove(world.path("leaked.json"))
     os.mkdir(world.path("leaked.json"))
+    # Counts for as long as a signer may go on without asking.
+    connection = UnixConnection(os.path.join(world.daemon.folder, "signer.sock"))
+    connection.request("PUT", "/v1/keysets/watched/altered/signers/web-1", json.dumps({"generation": 1}))
+    if connection.getresponse().status != 204:
+        raise SystemExit("the report of a signer was not taken")
+    connection.close()
     kid = next(k["document"]["kid"] for k in world.keysets() if k["name"] == "leaked")
     world.keyrota("revoke", "watched/leaked", kid, "--reason", "a test", "--yes")
     world.fires("KeyrotaExternalKeyExpiring", keyset="vendor", severity="warning")
