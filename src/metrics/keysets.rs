@@ -81,7 +81,7 @@ const fn counter(name: &'static str, help: &'static str, write: fn(&Row, &mut Sa
 }
 
 /// Every family with a label `keyset`.
-pub(super) const FAMILIES: [Family; 27] = [
+pub(super) const FAMILIES: [Family; 28] = [
     gauge("keyrota_key_age_seconds", "Time since the key was generated.", |row, out| {
         for live in row.document().into_iter().flat_map(Document::live) {
             let age = out.now.since(live.key.created_at);
