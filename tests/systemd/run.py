@@ -302,16 +302,16 @@ def rebooted(machine):
 
 def logged(machine):
     """The journal has the fields of events, by their own names."""
-    text = machine.container.journal("--output=json", "KEYROTA_KIND=changed") or machine.container.journal("--output=json", "KEYROTA_KEYSET=sessions")
+    text = machine.container.journal("--output=json", "KEYROTA_KIND=key-moved", "KEYROTA_KEYSET=sessions")
     entries = [json.loads(line) for line in text.splitlines()]
-    holds("there are entries with our fields", entries)
-    moved = [entry for entry in entries if entry.get("KEYROTA_KID")]
-    holds(f"a key's change of state is among them: {sorted({e.get('KEYROTA_KIND') for e in entries})}", moved)
+    into = {entry["KEYROTA_TO"] for entry in entries}
+    holds(f"keys were seen to enter these states: {into}", into >= {"staged", "published", "active", "retiring"})
     for entry in entries:
+        holds("a kid and a generation", entry["KEYROTA_KID"] and int(entry["KEYROTA_GENERATION"]) > 0)
         equal("prefixed fields", [name for name in entry if name.startswith("F_")], [])
         holds(f"a MESSAGE_ID of 128 bits: {entry.get('MESSAGE_ID')}", len(entry.get("MESSAGE_ID", "")) == 32)
         equal("the environment", entry["KEYROTA_ENVIRONMENT"], "fast")
-    found = machine.container.journal("--output=cat", f"MESSAGE_ID={moved[0]['MESSAGE_ID']}")
+    found = machine.container.journal("--output=cat", f"MESSAGE_ID={entries[0]['MESSAGE_ID']}")
     holds("an entry is found by its MESSAGE_ID", found)
     say(f"journal: {len(entries)} entries with their fields")
 
