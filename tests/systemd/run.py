@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -322,6 +323,8 @@ def main():
     folder = tempfile.mkdtemp(prefix="keyrota-systemd-")
     os.chmod(folder, 0o755)
     machine = Machine(binary, folder, root)
+    # Whoever ends this ends the container too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     machine.container.policy(POLICY)
     try:
         machine.install()
