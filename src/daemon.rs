@@ -7,6 +7,7 @@
 mod beyond_restart;
 mod doctor;
 mod environment;
+mod journal;
 mod keeping;
 mod logs;
 mod memory;
@@ -54,7 +55,7 @@ use beyond_restart::{WrongSetting, is_beyond_restart};
 use policies::Policies;
 use wakes::Wakes;
 
-pub(crate) use logs::tell_head;
+pub(crate) use logs::{tell_head, tell_lines};
 
 /// How long a reload is waited for, until whoever asked for it is told that it is over.
 const LONGEST_RELOAD: Span = Span::minutes(1);

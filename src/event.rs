@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::document::{Change, Document, HistoryEntry};
-use crate::name::{EnvironmentName, Generation, KeysetId};
+use crate::name::{EnvironmentName, Generation, KeysetId, Kid, SignerName};
 use crate::time::Span;
 
 /// Something that happened.
@@ -51,6 +51,17 @@ pub enum Event {
         target: String,
         /// Whether it had been altered by somebody else.
         drift: bool,
+    },
+    /// A key left the key set although a signer still reports that it uses it: it was waited for as long as the policy allows.
+    UptakeOverrun {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which key.
+        kid: Kid,
+        /// Which signer.
+        signer: SignerName,
+        /// What it reports.
+        generation: Generation,
     },
     /// A file that is no target any more was taken away.
     TargetRemoved {
@@ -141,7 +152,14 @@ impl fmt::Display for Part {
 impl Event {
     /// Whether somebody should look.
     pub const fn is_trouble(&self) -> bool {
-        matches!(self, Self::Trouble { .. } | Self::TargetLeft { .. } | Self::StoreUnavailable { .. } | Self::ClockSet { .. })
+        matches!(
+            self,
+            Self::Trouble { .. }
+                | Self::TargetLeft { .. }
+                | Self::UptakeOverrun { .. }
+                | Self::StoreUnavailable { .. }
+                | Self::ClockSet { .. }
+        )
     }
 }
 
@@ -155,6 +173,11 @@ impl fmt::Display for Event {
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::UptakeOverrun { keyset, kid, signer, generation } => write!(
+                f,
+                "{keyset}: key {kid} left although signer {signer} still reports generation {generation}: its tokens are rejected; \
+                 hint: restart that signer, or look why it does not read its document"
+            ),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
                 write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}; hint: remove it by hand")

@@ -86,6 +86,7 @@ impl Counts {
             }
             Event::Seen { .. }
             | Event::Overtaken { .. }
+            | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }

@@ -70,12 +70,16 @@ pub enum Mutant {
     RevokedRetires,
     /// A compromise leaves keys that have not signed yet.
     CompromiseSparesIncoming,
+    /// Signers that say that they lag are not waited for.
+    UptakeIgnored,
+    /// The last tokens of a signer that lagged are forgotten once it has moved on.
+    LateTokensForgotten,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoSignerPlaces,
@@ -104,6 +108,8 @@ impl Mutant {
         Self::RevokedRetires,
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
+        Self::UptakeIgnored,
+        Self::LateTokensForgotten,
     ];
 
     /// The operator's verb, granted as something else.
@@ -191,6 +197,12 @@ impl Mutant {
             Self::EmergencyWaits => {
                 let waits = document.intents.rotate_now.take();
                 document.intents.rotate = waits.or(document.intents.rotate.take());
+            }
+            Self::UptakeIgnored => rules.uptake_bound = None,
+            Self::LateTokensForgotten => {
+                for report in &mut observed.uptake {
+                    report.moves = report.moves.split_off(report.moves.len() - 1);
+                }
             }
             Self::HoldIgnored => document.intents.hold = None,
             Self::ApprovalIgnored => rules.mode = Mode::Auto,
