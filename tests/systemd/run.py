@@ -314,6 +314,8 @@ def logged(machine):
         equal("the environment", entry["KEYROTA_ENVIRONMENT"], "fast")
     found = machine.container.journal("--output=cat", f"MESSAGE_ID={entries[0]['MESSAGE_ID']}")
     holds("an entry is found by its MESSAGE_ID", found)
+    explained = machine.container.journal("--catalog", f"MESSAGE_ID={entries[0]['MESSAGE_ID']}")
+    holds("the catalogue says what it means", "Defined-By: keyrota" in explained)
     say(f"journal: {len(entries)} entries with their fields")
 
 
