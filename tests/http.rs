@@ -89,13 +89,26 @@ async fn what_has_no_key_set_is_one_answer() {
 #[tokio::test]
 async fn while_keysets_are_loaded_nobody_is_told_that_there_is_none() {
     let host = Host::verifiers().await;
-    confirm(&host.environment);
-    host.environment.loaded.store(false, std::sync::atomic::Ordering::Release);
+    host.environment.freshness.confirm(fixture::noon(), fixture::noon());
     assert_eq!(host.ask("GET", USERS, "").await.status, 200, "what is loaded is served");
-    for path in ["/demo/new/.well-known/jwks.json", "/demo/nosuch/.well-known/jwks.json"] {
-        let answer = host.ask("GET", path, "").await;
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{path}");
+    let paths = ["/demo/new/.well-known/jwks.json", "/demo/nosuch/.well-known/jwks.json"];
+    for waiting in [host.begin("GET", paths[0]).await, host.begin("GET", paths[1]).await] {
+        let answer = waiting.answer().await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "the start takes too long");
     }
+}
+
+#[tokio::test]
+async fn who_asks_before_the_first_look_is_answered_after_it() {
+    let host = Host::verifiers().await;
+    host.environment.freshness.confirm(fixture::noon(), fixture::noon());
+    let cell = host.environment.keyset("new").unwrap();
+    let waiting = host.begin("GET", "/demo/new/.well-known/jwks.json").await;
+    host.until_one_waits_for_the_start().await;
+    cell.serve(Some(&Arc::new(document("demo/new", Algorithm::ES256, 3))));
+    confirm(&host.environment);
+    assert_eq!(waiting.answer().await.status, 200);
+    assert_eq!(host.ask("GET", "/demo/nosuch/.well-known/jwks.json", "").await.status, 404, "now it is known");
 }
 
 #[tokio::test]
@@ -148,7 +161,7 @@ async fn readiness_follows_loading_and_freshness() {
     assert_eq!(ready.status, 503);
     let readiness: Readiness = serde_json::from_slice(&ready.body).unwrap();
     assert!(!readiness.ready && readiness.why[0].because.contains("loaded"), "{readiness:?}");
-    host.environment.loaded.store(true, std::sync::atomic::Ordering::Release);
+    let _ = host.environment.loaded.set(());
     let readiness: Readiness = serde_json::from_slice(&host.ask("GET", "/readyz", "").await.body).unwrap();
     assert!(readiness.why[0].because.contains("store"), "{readiness:?}");
     confirm(&host.environment);
@@ -359,6 +372,18 @@ async fn a_stop_ends_waits_and_finishes_requests() {
     host.until_one_waits(&host.environment.keyset("users").unwrap()).await;
     let served = host.stop();
     assert_eq!(waiting.answer().await.status, 503);
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_was_let_in_before_a_stop_may_still_ask() {
+    let host = Host::verifiers().await;
+    confirm(&host.environment);
+    let silent = host.begin("", "").await;
+    // Connections are taken in their order, so the silent one was before this.
+    assert_eq!(host.ask("GET", USERS, "").await.status, 200);
+    let served = host.stop();
+    assert_eq!(silent.ask(USERS).await.status, 200);
     served.await.unwrap();
 }
 

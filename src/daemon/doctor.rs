@@ -47,7 +47,7 @@ fn shared(state_dir: &Path, master_key: Option<&Path>) -> Vec<Finding> {
         findings.push(private(path));
         if path.parent() == Some(state_dir) {
             let says = "the master key lies beside the store it opens, so whoever copies the directory has both";
-            let hint = "give it as systemd's credential keyrota-master-key, or with --master-key-file from elsewhere";
+            let hint = "give it as systemd's credential keyrota.master-key, or with --master-key-file from elsewhere";
             findings.push(Finding::not_ok(Verdict::Warning, "permissions", path.display(), says, hint));
         }
     }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -97,6 +96,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
     let standing = PolicyStanding { digest: policy.digest, taken_at: Reading::now().wall, faults: Vec::new() };
     let board = Arc::new(EnvironmentBoard::new(name.clone(), Arc::clone(&freshness), standing));
     house.board.put(Arc::clone(&board));
+    house.watchdog.enlist(&name);
     let (ready, made) = mpsc::unbounded_channel();
     let ports = Arc::new(RealPorts {
         store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
@@ -104,6 +104,7 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
         orders: Orders::new(Arc::clone(&house.forge), ready),
         files: Files,
         board: Arc::clone(&board),
+        watchdog: Arc::clone(&house.watchdog),
     });
     let poll_every = ports.store.poll_every().to_std();
     let (probing, seen) = Probing::new(house.eyes.clone());
@@ -198,25 +199,27 @@ impl Environment {
         let events = self.reconciler.pass().await;
         let done = Reading::now();
         self.tell(events, done);
+        self.house.watchdog.step(&self.board.name, done);
         self.house.metrics.pass(&self.board.name, done.boot.saturating_sub(began.boot).to_std());
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
             let keysets = self.board.keysets();
             let seen = |name: &KeysetName| keysets.get(name).is_some_and(|cell| cell.status().is_some());
             if self.wanted.iter().all(seen) {
-                self.board.loaded.store(true, Ordering::Release);
+                let _ = self.board.loaded.set(());
                 for waiting in self.waiting.drain(..) {
                     let _ = waiting.send(());
                 }
             }
         }
+        self.house.changed.notify_one();
     }
 
     /// How long nothing needs to be looked at, as far as is known.
     fn rest(&self) -> Duration {
         let now = Reading::now().wall;
         let deadline = self.reconciler.next_deadline().map(|at| at.since(now).to_std());
-        let longest = self.poll_every.min(LONGEST_REST);
+        let longest = self.poll_every.min(self.house.watchdog.longest_rest().unwrap_or(LONGEST_REST)).min(LONGEST_REST);
         deadline.unwrap_or(longest).clamp(SHORTEST_REST, longest)
     }
 

@@ -208,6 +208,14 @@ impl Host {
         }
     }
 
+    /// Until a request waits for the environment to be loaded: it holds it meanwhile.
+    pub async fn until_one_waits_for_the_start(&self) {
+        // One is ours, one the board's.
+        while Arc::strong_count(&self.environment) < 3 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Tells the listener to stop; the handle is done when it has.
     pub fn stop(self) -> JoinHandle<()> {
         self.stop.send(true).unwrap();
@@ -223,6 +231,13 @@ impl Host {
 }
 
 impl Begun {
+    /// Asks on a connection on which nothing was asked yet.
+    pub async fn ask(mut self, path: &str) -> Answer {
+        // A listener that has hung up answers nothing, which shows below.
+        let _ = self.0.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        self.answer().await
+    }
+
     pub async fn answer(mut self) -> Answer {
         let mut bytes = Vec::new();
         // A reset after the answer is no matter.
