@@ -8,6 +8,7 @@ mod doctor;
 mod environment;
 mod keeping;
 mod logs;
+mod migrate;
 mod orders;
 mod policies;
 mod ports;
@@ -31,6 +32,7 @@ use crate::board::Board;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::Exit;
 use crate::clock::Reading;
+use crate::event::Event;
 use crate::http::peers::SystemUsers;
 use crate::http::serve::{Limits, Stop, routed, serve};
 use crate::http::verifiers::Verifiers;
@@ -63,6 +65,15 @@ pub(crate) struct House {
     state_dir: std::path::PathBuf,
     wakes: Wakes,
     stop: Stop,
+}
+
+impl House {
+    /// Events go to the log, the counters and the trail.
+    pub(crate) fn tell(&self, events: Vec<Event>, at: Reading) {
+        self.metrics.record(&events, at);
+        logs::tell(&events);
+        self.audit.record(at.wall, events);
+    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 pub use facts::{FactName, Facts, HeldFacts};
 pub use history::{Change, HistoryEntry, Trigger};
-pub use intents::{Freeze, Intent, Intents};
+pub use intents::{Freeze, Intent, Intents, Journey, Moved};
 
 use crate::digest::Digest;
 use crate::jwk::{JwkSet, PublicJwk};

@@ -105,6 +105,19 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An operator took a keyset a part of its way to another store.
+    Migrated {
+        /// Which.
+        keyset: KeysetId,
+        /// The generation in force there.
+        generation: Generation,
+        /// Which part, as half a sentence.
+        what: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The wall clock was set.
     ClockSet {
         /// By how much.
@@ -164,6 +177,7 @@ impl fmt::Display for Event {
             Self::Accepted { keyset, by } => write!(f, "{keyset}: {by} accepted that its document is gone"),
             Self::ClockAccepted { environment, by } => write!(f, "{environment}: {by} accepted the wall clock as it is"),
             Self::Removed { keyset, by, reason, .. } => write!(f, "{keyset}: {by} removed it with everything it wrote ({reason})"),
+            Self::Migrated { keyset, what, by, reason, .. } => write!(f, "{keyset}: {what}, in the name of {by} ({reason})"),
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
             Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
         }

@@ -10,7 +10,7 @@
 //! | words | [`time`] [`name`] [`digest`] [`secret`] [`key`] [`jwk`] [`document`] [`policy`] [`rules`] [`observed`] [`clock`] [`event`] | values that are valid by construction; pure |
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
 //! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] | effects, each behind a trait |
-//! | work | [`reconcile`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
+//! | work | [`reconcile`] [`migrate`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
 //! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`status_report`] [`cli`] | processes, listeners, output |
 //!
 //! Imports go downward only (`tests/tidy.rs` holds that). Events go up as values, effects go down through ports. To know the daemon,
@@ -46,6 +46,7 @@ pub mod key;
 pub mod keygen;
 pub mod lifecycle;
 pub mod metrics;
+pub mod migrate;
 pub mod name;
 pub mod observed;
 pub mod operator;

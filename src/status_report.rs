@@ -4,6 +4,7 @@
 //! not know.
 
 pub mod doctor;
+pub mod migrate;
 pub mod verbs;
 
 use serde::{Deserialize, Serialize};

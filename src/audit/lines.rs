@@ -98,6 +98,12 @@ impl Line {
                 reason: Some(reason.clone()),
                 ..plain("removed", Some(keyset))?
             }),
+            Event::Migrated { keyset, generation, by, reason, .. } => Some(Self {
+                generation: Some(*generation),
+                actor: Some(by.clone()),
+                reason: Some(reason.clone()),
+                ..plain("migrated", Some(keyset))?
+            }),
             Event::ClockSet { .. } => plain("clock-set", None),
             Event::ClockBack => plain("clock-back", None),
         }

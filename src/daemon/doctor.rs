@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::environment::{Command, Environment};
+use super::keeping::Keeping;
 use super::policies::Policies;
 use crate::clock::Reading;
 use crate::document::Document;
@@ -98,6 +99,7 @@ impl Environment {
             }
         };
         findings.push(self.writable().await);
+        findings.extend(self.store.permissions().await.iter().map(Finding::of_permission));
         let documents = self.documents(&names, &mut findings).await;
         self.continuity(&documents, &mut findings).await;
         self.targets(&documents, &mut findings).await;
@@ -141,6 +143,7 @@ impl Environment {
         let mut document = Document::empty(id, crate::key::KeyClass::Hmac);
         document.generation = crate::name::Generation::FIRST;
         match self.ports.store.swap(Some(&Revision("no such revision".into())), &document).await {
+            Err(SwapError::Conflict) if matches!(self.store, Keeping::Aws(_)) => Finding::ok("store", &self.board.name, "it answers"),
             Err(SwapError::Conflict) => Finding::ok("store", &self.board.name, "it can be read, and takes writes"),
             Ok(_) => {
                 let says = "it made a change that it had to refuse";

@@ -25,6 +25,8 @@ impl Because {
             Self::Clock { .. } => "clock",
             Self::Policy { .. } => "policy",
             Self::Witness { .. } => "witness",
+            Self::MovedTo { .. } => "moved-to",
+            Self::MovedFrom { .. } => "moved-from",
             Self::Full => "full",
         }
     }
@@ -49,7 +51,10 @@ impl fmt::Display for Because {
             Self::StoreRefresh => "other replicas may not have seen it yet",
             Self::External => "a key must be handed in; hint: `keyrota import`",
             Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",
-            Self::Clock { what } | Self::Policy { what } | Self::Witness { what } => what,
+            Self::Clock { what } | Self::Policy { what } | Self::Witness { what } | Self::MovedTo { what } => what,
+            Self::MovedFrom { store } => {
+                return write!(f, "somebody may still read the {store} it came from; hint: `keyrota migrate` with --erase-source");
+            }
             Self::Full => "the keyset holds as many live keys as it may",
         })
     }

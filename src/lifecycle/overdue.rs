@@ -28,7 +28,7 @@ impl Because {
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
             Self::Probe { .. } => "probe",
-            Self::StoreRefresh | Self::Full => "store",
+            Self::StoreRefresh | Self::Full | Self::MovedTo { .. } | Self::MovedFrom { .. } => "store",
             Self::External => "external",
             Self::Inception | Self::Policy { .. } => "policy",
             Self::Clock { .. } => "clock",

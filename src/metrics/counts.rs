@@ -94,6 +94,7 @@ impl Counts {
             | Event::ClockAccepted { .. }
             | Event::Removed { .. }
             | Event::ClockSet { .. }
+            | Event::Migrated { .. }
             | Event::ClockBack => {}
         }
     }
