@@ -134,6 +134,8 @@ pub enum Part {
     Store,
     /// What this host has seen before.
     Witness,
+    /// Another replica decides under another policy.
+    Policy,
     /// Making a key.
     Keygen,
     /// Writing the target of that name.
@@ -145,6 +147,7 @@ impl fmt::Display for Part {
         match self {
             Self::Store => f.write_str("the store"),
             Self::Witness => f.write_str("the witness"),
+            Self::Policy => f.write_str("one policy on all replicas"),
             Self::Keygen => f.write_str("the making of keys"),
             Self::Target(name) => write!(f, "target {name}"),
         }

@@ -146,7 +146,7 @@ pub struct OverdueReport {
 /// Something that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleReport {
-    /// With what: `store`, `witness`, `keygen`, `target`.
+    /// With what: `store`, `witness`, `policy`, `keygen`, `target`.
     pub part: String,
     /// As a sentence.
     pub what: String,

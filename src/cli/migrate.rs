@@ -121,7 +121,9 @@ pub fn announced(args: &MigrateArgs, report: &MigrateReport, look: &Look) -> Str
             },
         ],
     };
-    steps.iter().for_each(|step| out.push_str(&format!("  · {step}\n")));
+    for step in steps {
+        out.push_str(&format!("  · {step}\n"));
+    }
     out
 }
 

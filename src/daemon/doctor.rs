@@ -11,6 +11,7 @@ use super::keeping::Keeping;
 use super::policies::Policies;
 use crate::clock::Reading;
 use crate::document::Document;
+use crate::event::Part;
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::publish::{ReadBack, read_back};
 use crate::reconcile::Status;
@@ -253,7 +254,8 @@ impl Environment {
 fn of_status(id: &KeysetId, status: &Status, findings: &mut Vec<Finding>) {
     let look = format!("`keyrota status {id}`");
     for trouble in &status.troubles {
-        findings.push(Finding::not_ok(Verdict::Broken, "rotation", id, &trouble.what, &look));
+        let verdict = if trouble.part == Part::Policy { Verdict::Warning } else { Verdict::Broken };
+        findings.push(Finding::not_ok(verdict, "rotation", id, &trouble.what, &look));
     }
     if let Some(overdue) = &status.overdue {
         let says = format!("its change-over is overdue since {}: {}", overdue.since, overdue.because);

@@ -105,11 +105,11 @@ pub fn succeed(house: &Arc<House>, policy: Box<Policy>, store: Keeping, before: 
         if first.await.is_err() {
             return; // the daemon goes down
         }
-        let served = house.board.environment(name.as_str()).map(|board| board.keysets()).unwrap_or_default();
-        let served = served.iter().filter(|(_, cell)| cell.served().is_some());
-        let served: Vec<KeysetName> = served.map(|(keyset, _)| keyset.clone()).collect();
+        let known = house.board.environment(name.as_str()).map(|board| board.keysets()).unwrap_or_default();
+        let given_out = known.iter().filter(|(_, cell)| cell.served().is_some());
+        let given_out: Vec<KeysetName> = given_out.map(|(keyset, _)| keyset.clone()).collect();
         let serves = |keyset: &KeysetName| board.keyset(keyset.as_str()).is_some_and(|cell| cell.served().is_some());
-        while !served.iter().all(serves) || !board.freshness.is_fresh(Reading::now()) {
+        while !given_out.iter().all(serves) || !board.freshness.is_fresh(Reading::now()) {
             if *house.stop.borrow() {
                 return;
             }

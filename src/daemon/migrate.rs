@@ -84,11 +84,14 @@ impl Policies {
 
     /// Whether the running environment may go over to the store that its new policy names: everything is there already.
     pub(super) async fn has_moved(&self, known: &Running, policy: &Policy) -> Result<Keeping, String> {
-        let name = &policy.environment;
+        let (name, file, kind) = (&policy.environment, policy.source.display(), policy.store.kind());
         let route = Route { source: known.store.name(), target: policy.store.name() };
+        if route.source == route.target {
+            let what = "its settings are not those in use";
+            return Err(format!("{file}: store: {what}; hint: a running keyrota keeps the settings of its store, so restart it"));
+        }
         let (source, target) = (Keeping::of(&self.house, name, &known.store), Keeping::of(&self.house, name, &policy.store));
         let ends = Ends { source, target: target.clone(), limit: policy.store.value_limit(), route };
-        let (file, kind) = (policy.source.display(), policy.store.kind());
         let hint = format!("`keyrota migrate {name} --to {kind} --policies DIR` first, with this policy in DIR; nothing was changed");
         let keysets =
             self.all_keysets(name, &ends).await.map_err(|refused| format!("{file}: store: {}; hint: {hint}", refused.said.error))?;

@@ -87,10 +87,15 @@ class Home:
         return self.daemon.command("migrate", "moving", *arguments, exits=exits)
 
     def killed_in_the_middle(self, *arguments):
-        """The same, with the daemon dead some moments after it was asked."""
+        """The same, with the daemon dead some moments after it began."""
         command = [self.binary, "migrate", "moving", *arguments, "--yes", "--runtime-dir", self.daemon.folder]
+        # Written just before the first keyset is sealed.
+        noted = os.path.join(self.state, "moves", "moving.json")
+        before = os.stat(noted).st_mtime_ns if os.path.exists(noted) else None
         asking = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0.02, 0.4))
+        while asking.poll() is None and (not os.path.exists(noted) or os.stat(noted).st_mtime_ns == before):
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.06))
         self.daemon.process.kill()
         self.daemon.process.wait()
         asking.wait(30)
@@ -135,8 +140,10 @@ def go(home, followers, store, kind):
     flags = ("--to", kind, "--policies", os.path.join(home.folder, "edited"))
     foreseen = home.migrate(*flags, "--dry-run")
     expect([keyset["standing"] for keyset in foreseen["keysets"]] == ["here"] * 4, f"foreseen: {foreseen}")
-    for _ in range(3):
+    for _ in range(4):
         home.killed_in_the_middle(*flags)
+        stood = [keyset["standing"] for keyset in home.migrate(*flags, "--dry-run")["keysets"]]
+        print(f"  killed, and everything stands: {' '.join(stood)}", flush=True)
     done = home.migrate(*flags, "--yes")
     expect({keyset["standing"] for keyset in done["keysets"]} == {"there"}, f"done: {done}")
     before = home.kids()

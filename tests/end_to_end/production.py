@@ -5,14 +5,15 @@ Usage: production.py BINARY     (from any folder; needs what tests/requirements-
 """
 
 import base64
+import datetime
 import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
-import datetime
 
 import jwt
 import yaml
@@ -78,6 +79,14 @@ def wait(daemon, what, seconds, holds):
         time.sleep(0.2)
 
 
+def check_online(binary, policies, url):
+    """`keyrota check --online`, as JSON."""
+    return subprocess.run(
+        [binary, "check", "--policies", policies, "--online", "--output", "json"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=120, check=False, env={**os.environ, "AWS_ENDPOINT_URL_SECRETS_MANAGER": url},
+    )
+
+
 def first_day(binary, folder, text):
     """As it is: every keyset is there, announced to verifiers, and waits the time that replicas need to see it."""
     moto = Moto()
@@ -114,6 +123,10 @@ def first_day(binary, folder, text):
         tried = {f["whose"].split()[0]: f["verdict"] for f in permissions if f["what"] == "aws-permissions"}
         if len(tried) != 8 or set(tried.values()) != {"ok"}:
             raise SystemExit(f"permissions: {tried}")
+        # The same without a daemon.
+        checked = check_online(binary, os.path.join(folder, "first-day", "policies"), moto.url)
+        if checked.returncode != 0 or checked.stdout.count('"ok"') != 8:
+            raise SystemExit(f"check --online: {checked.returncode} {checked.stdout} {checked.stderr}")
         print(f"first day: {len(names)} keysets are there", flush=True)
     finally:
         daemon.stop()

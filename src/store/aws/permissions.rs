@@ -88,9 +88,9 @@ impl<C: Calls, T: Time> Inner<C, T> {
         let Some(name) = taken else {
             return Outcome::NotTried("there is no secret yet whose name is taken, and trying it with another would make one");
         };
-        let token = VersionId(NO_VERSION.to_owned());
+        let version = VersionId(NO_VERSION.to_owned());
         let description = "tried by keyrota";
-        let secret = NewSecret { name, token: &token, value, description, tags: &self.tags, manner: &self.manner };
+        let secret = NewSecret { name, token: &version, value, description, tags: &self.tags, manner: &self.manner };
         self.write_allowed().await;
         of(self.calls.create(&secret).await.map(drop))
     }
