@@ -11,6 +11,7 @@ mod journal;
 mod keeping;
 mod logs;
 mod memory;
+mod migrate;
 mod orders;
 mod policies;
 mod ports;
@@ -37,6 +38,7 @@ use crate::board::Board;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::Exit;
 use crate::clock::Reading;
+use crate::event::Event;
 use crate::http::control::Control as _;
 use crate::http::peers::SystemUsers;
 use crate::http::serve::{Limits, Stop, routed, serve};
@@ -85,6 +87,15 @@ pub(crate) struct House {
     /// Notified after each pass.
     changed: Notify,
     stop: Stop,
+}
+
+impl House {
+    /// Events go to the log, the counters and the trail.
+    pub(crate) fn tell(&self, events: Vec<Event>, at: Reading) {
+        self.metrics.record(&events, at);
+        logs::tell(&events);
+        self.audit.record(at.wall, events);
+    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.

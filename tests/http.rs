@@ -17,6 +17,7 @@ use keyrota::http::operators::Readiness;
 use keyrota::http::serve::Limits;
 use keyrota::key::Algorithm;
 use keyrota::policy::SignerAccess;
+use keyrota::status_report::migrate::MigrateReport;
 use keyrota::status_report::verbs::VerbReport;
 use keyrota::status_report::{ErrorReport, ReloadReport, StatusReport};
 use keyrota::time::Span;
@@ -468,6 +469,21 @@ async fn verbs_are_for_the_same_people_and_bear_their_names() {
     assert_eq!(host.ask("GET", "/v1/doctor?environment=demo", "").await.status, 200);
     assert_eq!(host.ask("GET", "/v1/audit?since=soon", "").await.status, 400);
     assert_eq!(host.ask("GET", "/v1/audit?since=2026-01-01T00:00:00Z", "").await.body, b"{}\n");
+}
+
+#[tokio::test]
+async fn a_move_is_asked_for_by_the_same_people_in_their_names() {
+    let post = |body: &str| {
+        format!("POST /v1/migrate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let erase = r#"{"environment":"demo","part":"erase","recovery":"30d","reason":"why"}"#;
+    assert_eq!(Host::control(Outsider::Other).raw(&post(erase)).await.status, 403);
+    let host = Host::control(Outsider::App);
+    let answer = host.raw(&post(erase)).await;
+    let report: MigrateReport = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, report.by.as_str(), report.notes), (200, "app (1000)", vec!["why".to_owned()]));
+    assert_eq!(host.raw(&post(&erase.replace("erase", "burn"))).await.status, 400);
+    assert_eq!(host.ask("GET", "/v1/migrate", "").await.header("allow"), Some("POST"));
 }
 
 impl Answer {

@@ -224,6 +224,7 @@ const fn part(part: &Part) -> &'static str {
     match part {
         Part::Store => "store",
         Part::Witness => "witness",
+        Part::Policy => "policy",
         Part::Keygen => "keygen",
         Part::Target(_) => "target",
         Part::Probe(_) => "probe",

@@ -125,6 +125,7 @@ impl Counts {
             | Event::ClockAccepted { .. }
             | Event::Removed { .. }
             | Event::ClockSet { .. }
+            | Event::Migrated { .. }
             | Event::ClockBack => {}
         }
     }

@@ -14,6 +14,7 @@ use keyrota::http::{Desk, control, operators, signers, sockets};
 use keyrota::metrics::Metrics;
 use keyrota::name::EnvironmentName;
 use keyrota::status_report::doctor::DoctorReport;
+use keyrota::status_report::migrate::{MigrateReport, MigrateRequest};
 use keyrota::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use keyrota::status_report::{ReloadReport, ReloadedReport};
 use keyrota::time::{Span, Timestamp};
@@ -69,6 +70,13 @@ impl Control for Obedient {
 
     fn examine(&self, _: Option<EnvironmentName>) -> Told<'_, Result<DoctorReport, Refused>> {
         Box::pin(async { Ok(DoctorReport { at: fixture::noon().wall, findings: Vec::new() }) })
+    }
+
+    fn migrate(&self, request: MigrateRequest, by: String) -> Told<'_, Result<MigrateReport, Refused>> {
+        let (source, target) = ("one store".to_owned(), "another".to_owned());
+        let (keysets, notes) = (Vec::new(), vec![request.reason]);
+        let report = MigrateReport { at: fixture::noon().wall, by, part: request.part, source, target, keysets, notes };
+        Box::pin(async move { Ok(report) })
     }
 
     fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
