@@ -52,14 +52,23 @@ pub enum Event {
         /// Whether it had been altered by somebody else.
         drift: bool,
     },
-    /// A file that is no target any more was taken away.
+    /// A program that a target is handed to said something.
+    TargetSaid {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which target.
+        target: String,
+        /// What, shortened.
+        what: String,
+    },
+    /// What was written to a place that is no target any more was taken away.
     TargetRemoved {
         /// Which keyset.
         keyset: KeysetId,
         /// Which target.
         target: String,
     },
-    /// A file that is no target any more could not be taken away, and is keyrota's business no longer.
+    /// What was written to a place that is no target any more could not be taken away, and is keyrota's business no longer.
     TargetLeft {
         /// Which keyset.
         keyset: KeysetId,
@@ -155,9 +164,11 @@ impl fmt::Display for Event {
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::TargetSaid { keyset, target, what } => write!(f, "{keyset}: {target} said: {what}"),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
-                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}; hint: remove it by hand")
+                let hint = if what.contains("; hint: ") { "" } else { "; hint: remove it by hand" };
+                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}{hint}")
             }
             Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
             Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),

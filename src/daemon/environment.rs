@@ -23,8 +23,8 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::{FileTarget, Policy, StoreConfig};
-use crate::publish::Files;
+use crate::policy::{Policy, StoreConfig, Target};
+use crate::publish::{Places, Programs};
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
@@ -97,8 +97,8 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
     let ports = Arc::new(RealPorts {
         store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
+        places: Places::new(Programs::new(ready.clone()), store.aws().cloned()),
         orders: Orders::new(Arc::clone(&house.forge), ready),
-        files: Files,
         board: Arc::clone(&board),
     });
     let poll_every = ports.store.poll_every().to_std();
@@ -228,7 +228,7 @@ impl Environment {
                 cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
             }
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
-            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(FileTarget::name));
+            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(Target::name));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
             wanted.insert(name.clone(), Wanted { rules, targets, inception: keyset.inception });
         }

@@ -9,10 +9,11 @@ use crate::secret::SecretText;
 use crate::store::aws::calls::{CallError, CallFault, Calls, Described, Made, NewSecret, Page, Value, VersionId, Which};
 
 /// The service's operations that keyrota uses, as labels.
-pub(super) const OPERATIONS: [&str; 7] = [
+pub(super) const OPERATIONS: [&str; 8] = [
     "CreateSecret",
     "PutSecretValue",
     "UpdateSecretVersionStage",
+    "DeleteSecret",
     "GetSecretValue",
     "BatchGetSecretValue",
     "DescribeSecret",
@@ -64,6 +65,10 @@ impl<C: Calls> Calls for MeasuredCalls<C> {
 
     async fn move_current(&self, secret: &str, from: &VersionId, to: &VersionId) -> Result<(), CallError> {
         self.counted("UpdateSecretVersionStage", self.inner.move_current(secret, from, to)).await
+    }
+
+    async fn delete(&self, secret: &str) -> Result<(), CallError> {
+        self.counted("DeleteSecret", self.inner.delete(secret)).await
     }
 
     async fn get(&self, secret: &str, which: Which<'_>) -> Result<Value, CallError> {

@@ -85,6 +85,7 @@ impl Counts {
                 self.entry(keyset).lock().targets.remove(target);
             }
             Event::Seen { .. }
+            | Event::TargetSaid { .. }
             | Event::Overtaken { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }

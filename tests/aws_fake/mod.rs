@@ -174,6 +174,10 @@ impl Calls for FakeCalls {
         self.write("UpdateSecretVersionStage", write).await.map(drop)
     }
 
+    async fn delete(&self, secret: &str) -> Result<(), CallError> {
+        self.write("DeleteSecret", Write::Delete { secret: secret.to_owned() }).await.map(drop)
+    }
+
     async fn get(&self, secret: &str, which: Which<'_>) -> Result<Value, CallError> {
         self.read("GetSecretValue", |service| service.get(secret, which)).await
     }

@@ -46,6 +46,9 @@ pub enum Write {
         from: VersionId,
         to: VersionId,
     },
+    Delete {
+        secret: String,
+    },
 }
 
 struct Version {
@@ -73,6 +76,8 @@ pub struct Service {
     pub knobs: Knobs,
     pub chance: Chance,
     pub counts: BTreeMap<&'static str, u64>,
+    /// The identity may delete nothing.
+    pub undeletable: bool,
     /// Nobody can reach it.
     pub away: bool,
     /// Every version that came into force, in order: the secret and the text.
@@ -136,6 +141,7 @@ impl Service {
             knobs: Knobs::default(),
             chance: Chance::new(seed),
             counts: BTreeMap::new(),
+            undeletable: false,
             away: false,
             in_force: Vec::new(),
             late: Vec::new(),
@@ -187,6 +193,7 @@ impl Service {
         match write {
             Write::Create { name, token, text, tags } => self.create(name, token, text, tags),
             Write::Put { secret, token, text, labels } => self.put(secret, token, Some(text), labels).map(|()| String::new()),
+            Write::Delete { secret } => self.delete(secret).map(|()| String::new()),
             Write::Move { secret, from, to } => self.move_current(secret, from, to).map(|()| String::new()),
         }
     }
@@ -257,6 +264,15 @@ impl Service {
         Ok(())
     }
 
+    fn delete(&mut self, secret: &str) -> Result<(), CallFault> {
+        if self.undeletable {
+            return Err(CallFault::Denied);
+        }
+        self.live(secret)?;
+        self.schedule_deletion(secret, true);
+        Ok(())
+    }
+
     fn move_current(&mut self, secret: &str, from: &VersionId, to: &VersionId) -> Result<(), CallFault> {
         let index = self.live(secret)?;
         let secret = &self.secrets[index];
@@ -317,7 +333,8 @@ impl Service {
             let seen = if self.knobs.list_steady { self.seen_then(name, lag) } else { self.seen(name, lag) };
             if let Ok((index, view)) = seen {
                 let current = Secret::holder(&view, CURRENT);
-                secrets.push(Listed { name: name.clone(), arn: self.secrets[index].arn.clone(), current, tags: view.tags });
+                let deleted = view.deleted_at.is_some();
+                secrets.push(Listed { name: name.clone(), arn: self.secrets[index].arn.clone(), current, tags: view.tags, deleted });
             }
         }
         let next = (names.len() > from + 100).then(|| (from + 100).to_string());
@@ -332,6 +349,13 @@ impl Service {
         let token = VersionId(format!("terraform-20260101000000000000000000{:06}", self.made));
         self.put(secret, &token, text, &[]).unwrap();
         token
+    }
+
+    /// Somebody has made a secret of their own.
+    pub fn create_foreign(&mut self, secret: &str, text: &str) {
+        self.made += 1;
+        let token = VersionId(format!("terraform-20260101000000000000000000{:06}", self.made));
+        self.create(secret, &token, text, &BTreeMap::new()).unwrap();
     }
 
     /// An operator moves AWSCURRENT back to AWSPREVIOUS; `false`: there is none.

@@ -15,6 +15,7 @@ mod http;
 mod keys;
 mod lives;
 mod process;
+mod programs;
 mod reload;
 mod replicas;
 mod token;

@@ -13,6 +13,7 @@ use keyrota::time::{Span, Timestamp};
 use crate::named;
 use crate::orders;
 use crate::seeds;
+use crate::shared_place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
@@ -72,10 +73,12 @@ pub enum Mutant {
     CompromiseSparesIncoming,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
+    /// A replica that lags writes its key set over a later one in a place that replicas share.
+    LaggingOverwrites,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoSignerPlaces,
@@ -104,6 +107,7 @@ impl Mutant {
         Self::RevokedRetires,
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
+        Self::LaggingOverwrites,
     ];
 
     /// The operator's verb, granted as something else.
@@ -200,7 +204,8 @@ impl Mutant {
             | Self::NeverRetired
             | Self::RevokedRetires
             | Self::CompromiseSparesIncoming
-            | Self::RollbackDropsTheBad => {}
+            | Self::RollbackDropsTheBad
+            | Self::LaggingOverwrites => {}
         }
     }
 }
@@ -225,6 +230,7 @@ fn caught(mutant: Mutant) -> Option<String> {
     named::all()
         .into_iter()
         .chain(orders::named())
+        .chain(shared_place::named())
         .find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}")))
         .or_else(|| (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}"))))
 }

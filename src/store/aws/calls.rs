@@ -127,6 +127,8 @@ pub struct Listed {
     pub current: Option<VersionId>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// Whether it waits to be deleted, as far as the list knows.
+    pub deleted: bool,
 }
 
 /// A page of a list.
@@ -234,6 +236,9 @@ pub trait Calls: Send + Sync + 'static {
 
     /// `UpdateSecretVersionStage`: moves [`CURRENT`] from one version to another, if it is where it is said to be.
     fn move_current(&self, secret: &str, from: &VersionId, to: &VersionId) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// `DeleteSecret`: schedules the secret to be deleted when the longest window for changing one's mind is over.
+    fn delete(&self, secret: &str) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// `GetSecretValue`.
     fn get(&self, secret: &str, which: Which<'_>) -> impl Future<Output = Result<Value, CallError>> + Send;

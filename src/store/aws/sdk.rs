@@ -31,6 +31,9 @@ const OPERATION: Span = Span::seconds(20);
 /// How often a read is tried.
 const READ_ATTEMPTS: u32 = 4;
 
+/// For how many days a deletion can be taken back.
+const LONGEST_WINDOW: i64 = 30;
+
 /// The service in one region, as one identity.
 #[derive(Debug)]
 pub struct SdkCalls {
@@ -100,6 +103,12 @@ impl Calls for SdkCalls {
         let call = self.client().await.update_secret_version_stage().secret_id(secret).version_stage(CURRENT);
         let call = call.remove_from_version_id(&from.0).move_to_version_id(&to.0).customize().config_override(once());
         call.send().await.map(drop).map_err(|e| call_error(&e, "UpdateSecretVersionStage", secret))
+    }
+
+    async fn delete(&self, secret: &str) -> Result<(), CallError> {
+        let call = self.client().await.delete_secret().secret_id(secret).recovery_window_in_days(LONGEST_WINDOW);
+        let sent = call.customize().config_override(once()).send().await;
+        sent.map(drop).map_err(|e| call_error(&e, "DeleteSecret", secret))
     }
 
     async fn get(&self, secret: &str, which: Which<'_>) -> Result<Value, CallError> {
@@ -177,5 +186,6 @@ fn described(found: DescribeSecretOutput) -> Option<Described> {
 fn listed(found: SecretListEntry) -> Option<Listed> {
     let labels = found.secret_versions_to_stages.unwrap_or_default();
     let current = labels.into_iter().find(|(_, labels)| labels.iter().any(|label| label == CURRENT));
-    Some(Listed { name: found.name?, arn: found.arn?, current: current.map(|(version, _)| VersionId(version)), tags: tags(found.tags) })
+    let current = current.map(|(version, _)| VersionId(version));
+    Some(Listed { name: found.name?, arn: found.arn?, current, tags: tags(found.tags), deleted: found.deleted_date.is_some() })
 }
