@@ -4,6 +4,7 @@
 
 mod daemon;
 mod golden;
+mod reference;
 mod state;
 
 use std::path::Path;
