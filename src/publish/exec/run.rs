@@ -154,7 +154,7 @@ impl Drop for Group {
 async fn hear(pipe: Option<impl AsyncRead + Unpin>, keep: usize) -> Heard {
     let mut heard = Heard { kept: Vec::new(), length: 0 };
     let Some(mut pipe) = pipe else { return heard };
-    let mut part = zeroize::Zeroizing::new([0; 8192]);
+    let mut part = zeroize::Zeroizing::new(vec![0; 8192]);
     while let Ok(length @ 1..) = pipe.read(part.as_mut_slice()).await {
         let room = keep.saturating_sub(heard.kept.len()).min(length);
         heard.kept.extend_from_slice(&part[..room]);
