@@ -193,8 +193,8 @@ fn live(seed: u64, counted: Span) -> Result<World, String> {
     let mut rules = rules(*chance.pick(&[Span::days(7), Span::days(1), Span::days(30)]));
     rules.facts.store_refresh = Span::minutes(2) + Span::seconds(5) + counted;
     rules.max_age = rules.rotate_every + rules.facts.propagation();
-    // In every other world verifiers read a second secret.
-    let targets = if seed.is_multiple_of(2) { vec![crate::shared_place::target()] } else { Vec::new() };
+    // In every fourth world verifiers read a second secret, which costs its time.
+    let targets = if seed.is_multiple_of(4) { vec![crate::shared_place::target()] } else { Vec::new() };
     let length = rules.rotate_every.max(Span::days(2)) * 8;
     let settle = rules.rotate_every * 3 + Span::days(4);
     let mut world = World::new(seed, daemons, rules, targets, None);

@@ -101,3 +101,9 @@ fn frozen_while_writing(mutant: Option<Mutant>) -> Result<(), String> {
 fn a_write_that_was_frozen_changes_nothing() {
     frozen_while_writing(None).unwrap_or_else(|why| panic!("{why}"));
 }
+
+#[test]
+fn a_write_that_is_bound_to_nothing_is_caught() {
+    let why = frozen_while_writing(Some(Mutant::LaggingOverwrites)).expect_err("these worlds have no teeth");
+    assert!(why.contains("a file has only") || why.contains("cache of a file"), "{why}");
+}
