@@ -6,6 +6,7 @@
 
 mod doctor;
 mod environment;
+mod journal;
 mod keeping;
 mod logs;
 mod orders;
@@ -45,7 +46,7 @@ use crate::witness::book::WitnessBook;
 use policies::Policies;
 use wakes::Wakes;
 
-pub(crate) use logs::tell_head;
+pub(crate) use logs::{tell_head, tell_lines};
 
 /// What every environment of this process shares.
 pub(crate) struct House {

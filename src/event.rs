@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::document::{Change, Document, HistoryEntry};
-use crate::name::{EnvironmentName, Generation, KeysetId};
+use crate::name::{EnvironmentName, Generation, KeysetId, Kid, SignerName};
 use crate::time::Span;
 
 /// Something that happened.
@@ -60,6 +60,17 @@ pub enum Event {
         target: String,
         /// What, shortened.
         what: String,
+    },
+    /// A key left the key set although a signer still reports that it uses it: it was waited for as long as the policy allows.
+    UptakeOverrun {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which key.
+        kid: Kid,
+        /// Which signer.
+        signer: SignerName,
+        /// What it reports.
+        generation: Generation,
     },
     /// What was written to a place that is no target any more was taken away.
     TargetRemoved {
@@ -150,7 +161,14 @@ impl fmt::Display for Part {
 impl Event {
     /// Whether somebody should look.
     pub const fn is_trouble(&self) -> bool {
-        matches!(self, Self::Trouble { .. } | Self::TargetLeft { .. } | Self::StoreUnavailable { .. } | Self::ClockSet { .. })
+        matches!(
+            self,
+            Self::Trouble { .. }
+                | Self::TargetLeft { .. }
+                | Self::UptakeOverrun { .. }
+                | Self::StoreUnavailable { .. }
+                | Self::ClockSet { .. }
+        )
     }
 }
 
@@ -165,6 +183,11 @@ impl fmt::Display for Event {
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
             Self::TargetSaid { keyset, target, what } => write!(f, "{keyset}: {target} said: {what}"),
+            Self::UptakeOverrun { keyset, kid, signer, generation } => write!(
+                f,
+                "{keyset}: key {kid} left although signer {signer} still reports generation {generation}: its tokens are rejected; \
+                 hint: restart that signer, or look why it does not read its document"
+            ),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
                 let hint = if what.contains("; hint: ") { "" } else { "; hint: remove it by hand" };

@@ -73,9 +73,10 @@ pub fn forecast(document: &Document, rules: &Rules, observed: &Observed, horizon
     Forecast { steps: told, end: document, stuck: Vec::new() }
 }
 
-/// Targets are written and probes see it, at once.
+/// Targets are written and probes see it, at once; and signers keep the facts.
 fn agree_everywhere(observed: &mut Observed, document: &Document) {
     let now = observed.now;
+    observed.uptake.clear();
     for live in document.live() {
         for place in &mut observed.verifier_places {
             place.carries.entry(live.key.kid.clone()).or_insert(now);

@@ -102,6 +102,8 @@ pub struct KeysetPolicy {
     pub inception: Option<chrono::NaiveDate>,
     /// Whether verifiers can hold old and new keys side by side.
     pub verifier: VerifierShape,
+    /// How much longer a retiring key is kept at most for signers that lag behind; `None`: their reports hold nothing up.
+    pub uptake_bound: Option<Span>,
     /// Why figures that would otherwise be refused are accepted.
     pub unsafe_reason: Option<String>,
     /// Names the meaning of this keyset's policy, with the store's facts in it.
@@ -171,6 +173,16 @@ pub enum VerifierShape {
     SingleKey,
 }
 
+/// What signers' reports of the generation that they use are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Uptake {
+    /// They are shown, and hold nothing up.
+    Reported,
+    /// A retiring key stays until every signer that reports uses its successor, within `uptake_bound`.
+    Required,
+}
+
 impl KeysetPolicy {
     /// The longest that a scheduled change-over ever waits for its window; zero without one.
     pub fn max_window_wait(&self) -> Span {
@@ -179,7 +191,7 @@ impl KeysetPolicy {
 
     /// The most keys that this policy lets be alive at once.
     pub fn most_live_keys(&self) -> u64 {
-        laws::most_live_keys(&self.facts, self.rotate_every, self.max_window_wait()).unwrap_or(u64::MAX)
+        laws::most_live_keys(&self.facts, self.rotate_every, self.max_window_wait(), self.uptake_bound).unwrap_or(u64::MAX)
     }
 
     fn with_digest(self) -> Self {

@@ -29,7 +29,7 @@ use crate::freshness::Freshness;
 use crate::key::{Key, KeySpec};
 use crate::lifecycle::{self, Decision};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
-use crate::observed::{Fault, Observed};
+use crate::observed::{Fault, Observed, SignerReport};
 use crate::operator::{self, Refusal, Verb};
 use crate::policy::Target;
 use crate::publish::Targets;
@@ -75,6 +75,10 @@ pub trait Ports: Send + Sync + 'static {
     fn serve(&self, keyset: &KeysetName, document: Option<&Arc<Document>>);
     /// How the keyset stands after it was looked at (`None`: it is gone).
     fn report(&self, keyset: &KeysetName, status: Option<Status>);
+    /// What signers have reported to this process of the generation that they use.
+    fn uptake(&self, _keyset: &KeysetName) -> Vec<SignerReport> {
+        Vec::new()
+    }
     /// The decision. Only a test that wants to see a broken rule caught has reason to answer anything else.
     fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
         lifecycle::next(document, rules, observed)

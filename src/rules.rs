@@ -32,6 +32,10 @@ pub struct Rules {
     pub mode: Mode,
     /// What verifiers can hold.
     pub verifier: VerifierShape,
+    /// How much longer than its retention wait a retiring key is kept at most for signers that report an earlier generation; `None`:
+    /// reports hold nothing up.
+    #[serde(default)]
+    pub uptake_bound: Option<Span>,
     /// Whether other hosts write to the same store.
     pub shared_store: bool,
     /// Whether the policy that states all this can be followed.
@@ -67,6 +71,7 @@ impl Rules {
             window: policy.window.clone(),
             mode: policy.mode,
             verifier: policy.verifier,
+            uptake_bound: policy.uptake_bound,
             shared_store: store.is_shared(),
             standing: Standing::InForce,
         }
@@ -97,6 +102,7 @@ impl Rules {
             window: None,
             mode: Mode::Manual,
             verifier: VerifierShape::Overlapping,
+            uptake_bound: None,
             shared_store: true,
             standing: Standing::Orphaned,
         }

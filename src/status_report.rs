@@ -14,7 +14,7 @@ use crate::document::Document;
 use crate::document::stored::StoredError;
 use crate::key::Algorithm;
 use crate::lifecycle::{Pending, StepKind};
-use crate::name::{EnvironmentName, KeysetName, Kid};
+use crate::name::{EnvironmentName, Generation, KeysetName, Kid, SignerName};
 use crate::rules::Rules;
 use crate::time::{Span, Timestamp};
 
@@ -89,6 +89,9 @@ pub struct KeysetReport {
     /// What does not work.
     #[serde(default)]
     pub troubles: Vec<TroubleReport>,
+    /// What signers report to this replica of the generation they use, by name.
+    #[serde(default)]
+    pub signers: Vec<UptakeReport>,
 }
 
 /// What a keyset is judged by at this moment.
@@ -149,6 +152,22 @@ pub struct TroubleReport {
     pub part: String,
     /// As a sentence.
     pub what: String,
+}
+
+/// A signer that reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UptakeReport {
+    /// What it calls itself.
+    pub name: SignerName,
+    /// The generation that it uses.
+    pub generation: Generation,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was last heard of.
+    pub heard_at: Timestamp,
+    /// The generation that it should have reached by now and has not; absent if it does not lag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lags_behind: Option<Generation>,
 }
 
 /// What became of a reload: the answer to `POST /v1/reload?wait=SPAN` on the control socket.

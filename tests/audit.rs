@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use keyrota::audit::{Audit, FILE_NAME, Limits, Verified, tail, verify};
+use keyrota::audit::{Audit, FILE_NAME, Kind, Limits, Verified, catalogue, tail, verify};
 use keyrota::document::change::{Cause, Draft, Promise};
 use keyrota::document::{Document, Intent, Trigger};
 use keyrota::event::Event;
@@ -220,4 +220,25 @@ async fn what_others_did_is_written_once() {
     audit.record(at(9), vec![Event::Seen { document: Arc::new(other) }]);
     audit.flush().await;
     assert_eq!(tail(dir.path(), Timestamp::EPOCH, 100).unwrap().len(), told.len());
+}
+
+#[test]
+fn the_journals_catalogue_explains_every_kind() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/keyrota.catalog");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, catalogue()).unwrap();
+    }
+    let shipped = fs::read_to_string(&path).unwrap();
+    assert_eq!(shipped, catalogue(), "UPDATE_GOLDEN=1 writes it anew");
+    let ids: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.message_id()).collect();
+    assert_eq!(ids.len(), Kind::ALL.len(), "each has an id of its own");
+    for kind in Kind::ALL {
+        let (id, name) = (kind.message_id(), kind.as_str());
+        assert!(shipped.contains(&format!("\n-- {id}\nSubject: ")), "{name}");
+        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
+    }
+    // A field that is named in it is one that is sent.
+    let sent = ["ENVIRONMENT", "KEYSET", "KID", "TO", "GENERATION", "ACTOR", "REASON", "AUDIT_LINE", "AUDIT_MAC"];
+    let named: Vec<_> = shipped.split('@').skip(1).step_by(2).collect();
+    assert!(named.len() > 20 && named.iter().all(|name| sent.iter().any(|field| *name == format!("KEYROTA_{field}"))), "{named:?}");
 }

@@ -205,6 +205,31 @@ fn unsafe_excuses_facts_and_no_law() {
 }
 
 #[test]
+fn signers_reports_can_be_required_on_one_host_alone() {
+    let bound = |fields: &str| {
+        let (policy, warnings) = one("kind: embedded", fields).unwrap_or_else(|faults| panic!("{faults:?}"));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        policy.keysets.values().next().unwrap().uptake_bound
+    };
+    let facts = "algorithm: ES256, token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 1h";
+    assert_eq!(bound(facts), None);
+    assert_eq!(bound(&format!("{facts}, uptake: reported")), None);
+    let retention = bound(&format!("{facts}, uptake: required")).unwrap();
+    assert!(retention > Span::hours(2), "as long again as its retention: {retention}");
+    assert_eq!(bound(&format!("{facts}, uptake: required, uptake_bound: 6h")), Some(Span::hours(6)));
+    let refused = |store: &str, fields: &str| sentences(one(store, &format!("{facts}, {fields}"))).join("\n");
+    assert!(refused("kind: embedded", "uptake_bound: 6h").contains("bounds nothing without `uptake: required`"));
+    assert!(refused("kind: embedded", "uptake: required, uptake_bound: 0s").contains("is 0s"));
+    assert!(refused("kind: embedded", "uptake: always").contains("uptake"));
+    let crowded = refused("kind: embedded", "rotate_every: 5h, uptake: required, uptake_bound: 70h");
+    assert!(crowded.contains("keys would be alive at once, more than 16"), "{crowded}");
+    let shared = "kind: aws-secrets-manager";
+    let refusal = refused(shared, "uptake: required");
+    assert!(refusal.contains("known only to the replica that got it"), "{refusal}");
+    assert!(one(shared, &format!("{facts}, uptake: required, unsafe: {{reason: one replica}}")).is_ok());
+}
+
+#[test]
 fn the_three_facts_have_no_default() {
     let faults = sentences(one("kind: embedded", "algorithm: ES256"));
     for field in ["token_ttl", "verifier_refresh", "signer_refresh"] {

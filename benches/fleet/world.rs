@@ -69,6 +69,7 @@ pub fn rules() -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: false,
         standing: Standing::InForce,
     }

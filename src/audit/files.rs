@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 
-use super::{Line, Shared, chain};
+use super::{Kind, Line, Shared, chain};
 use crate::clock::Reading;
 use crate::name::{Generation, KeysetId};
 use crate::time::Timestamp;
@@ -101,7 +101,7 @@ impl Trail {
         let (length, torn) = cut(&mut file).map_err(|e| failed("mend", &path, &e))?;
         if torn > 0 {
             let says = format!("a last line of {torn} bytes that a crash had cut off was taken away");
-            found.notes.push(Line::of_trail(now, "trail-mended", says));
+            found.notes.push(Line::of_trail(now, Kind::TrailMended, says));
         }
         let (number, code) = match (last, &head) {
             // What was noted and is not there any more leaves a gap that shows.
@@ -114,7 +114,7 @@ impl Trail {
         let oldest = head.map(|head| head.oldest).or(oldest).unwrap_or(number + 1);
         let began = TrailHead { number, code, oldest };
         if number == 0 {
-            found.notes.push(Line::of_trail(now, "trail-begun", "the audit trail begins".to_owned()));
+            found.notes.push(Line::of_trail(now, Kind::TrailBegun, "the audit trail begins".to_owned()));
         }
         drop(locked);
         let (identity, known) = (identity(&file, &path)?, found.known.clone());

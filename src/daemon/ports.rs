@@ -10,6 +10,7 @@ use crate::document::Document;
 use crate::metrics::MeasuredCalls;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
+use crate::observed::SignerReport;
 use crate::publish::Places;
 use crate::reconcile::{Ports, Status};
 use crate::store::aws::sdk::SdkCalls;
@@ -51,6 +52,10 @@ impl Ports for RealPorts {
 
     fn clock(&self) -> Reading {
         Reading::now()
+    }
+
+    fn uptake(&self, keyset: &KeysetName) -> Vec<SignerReport> {
+        self.board.keyset(keyset.as_str()).map(|cell| cell.reports.list()).unwrap_or_default()
     }
 
     fn serve(&self, keyset: &KeysetName, document: Option<&Arc<Document>>) {

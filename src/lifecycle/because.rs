@@ -25,6 +25,7 @@ impl Because {
             Self::Clock { .. } => "clock",
             Self::Policy { .. } => "policy",
             Self::Witness { .. } => "witness",
+            Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::Full => "full",
         }
     }
@@ -46,6 +47,10 @@ impl fmt::Display for Because {
             Self::Publish { place } => return write!(f, "{place} has not been read back with it"),
             Self::StillHeld { place } => return write!(f, "{place} still holds it, or cannot be read"),
             Self::Probe { place } => return write!(f, "{place} has not been seen with it"),
+            Self::Uptake { signer, generation, needed } => {
+                return write!(f, "signer {signer} still reports generation {generation}, and another key signs since {needed}");
+            }
+            Self::Unheard => "signers have had no time to report what they use since this process began to serve",
             Self::StoreRefresh => "other replicas may not have seen it yet",
             Self::External => "a key must be handed in; hint: `keyrota import`",
             Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",

@@ -26,7 +26,11 @@ impl Case<'_> {
             let kid = &retiring.key.kid;
             match self.unused_since(retiring) {
                 Ok(since) if self.observed.now >= since + self.waits.retention => {
-                    return chosen(Step::Retire { kid: kid.clone() }, Trigger::Schedule, "the last token it signed has expired");
+                    if let Some((at, because)) = self.held_by_signers(retiring, since + self.waits.retention) {
+                        wait.pending.push(self.pending(StepKind::Retire, Some(kid), Some(at), because));
+                        continue;
+                    }
+                    return chosen(Step::Retire { kid: kid.clone() }, Trigger::Schedule, &self.why_retired(retiring));
                 }
                 Ok(since) => {
                     let at = since + self.waits.retention;

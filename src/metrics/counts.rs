@@ -87,6 +87,7 @@ impl Counts {
             Event::Seen { .. }
             | Event::TargetSaid { .. }
             | Event::Overtaken { .. }
+            | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }

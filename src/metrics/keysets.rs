@@ -8,6 +8,7 @@ use crate::board::Served;
 use crate::document::{Document, FactName, StateName, Trigger};
 use crate::lifecycle::StepKind;
 use crate::name::KeysetId;
+use crate::observed::SignerReport;
 use crate::reconcile::Status;
 use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
@@ -19,6 +20,8 @@ pub(super) struct Row {
     pub served: Option<Arc<Served>>,
     pub waits: Option<Waits>,
     pub counts: Option<Arc<Counted>>,
+    /// Those that count.
+    pub reports: Vec<SignerReport>,
 }
 
 /// Where a family's samples go.
@@ -72,7 +75,7 @@ const fn counter(name: &'static str, help: &'static str, write: fn(&Row, &mut Sa
 }
 
 /// Every family with a label `keyset`.
-pub(super) const FAMILIES: [Family; 26] = [
+pub(super) const FAMILIES: [Family; 27] = [
     gauge("keyrota_key_age_seconds", "Time since the key was generated.", |row, out| {
         for live in row.document().into_iter().flat_map(Document::live) {
             let age = out.now.since(live.key.created_at);
@@ -155,6 +158,12 @@ pub(super) const FAMILIES: [Family; 26] = [
     gauge("keyrota_generation", "Generation of the document in force (0: none).", |row, out| {
         #[allow(clippy::cast_precision_loss)] // exact below 2^53
         out.put(&[], row.document().map_or(0.0, |d| d.generation.0 as f64));
+    }),
+    gauge("keyrota_signer_generation", "Generation of the document that a signer reports to use, to this process.", |row, out| {
+        for report in &row.reports {
+            #[allow(clippy::cast_precision_loss)] // exact below 2^53
+            out.put(&[("signer", report.name.as_str())], report.generation().0 as f64);
+        }
     }),
     gauge("keyrota_frozen_until_timestamp_seconds", "Until when an operator froze it (0: not frozen).", |row, out| {
         let until = row.document().and_then(|d| d.intents.frozen_until(out.now));

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::leaf::{CronText, DateText, NameText, OctalText, SpanText, TimeZoneText};
 use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
-use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, VerifierShape};
+use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, Uptake, VerifierShape};
 use crate::key::{Algorithm, KidFormat, SecretEncoding};
 use crate::time::Span;
 
@@ -123,6 +123,11 @@ macro_rules! with_common_fields {
             pub rotation_window: Option<RawWindow>,
             /// Who may read this keyset's private material on the signer socket, besides root and the daemon's user.
             pub signers: Option<Vec<SignerAccess>>,
+            /// What signers' reports of the generation they use are for. Default: reported.
+            pub uptake: Option<Uptake>,
+            /// With `uptake: required`: how much longer than its retention a key stays at most for signers that lag. Default: as long again.
+            #[schemars(with = "Option<SpanText>")]
+            pub uptake_bound: Option<Span>,
             /// What the key set is served with while this process cannot reach its store. Default: serve.
             pub stale: Option<Stale>,
             /// The only day on which a keyset that is missing from the store is created without an operator's word.

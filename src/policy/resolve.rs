@@ -10,7 +10,7 @@ use super::raw::{RawKeyset, RawWindow};
 use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
-use super::{KeysetPolicy, Mode, SignerAccess, Source, Start, StoreConfig, VerifierShape, leaf, spec, store, target};
+use super::{KeysetPolicy, Mode, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, spec, store, target};
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};
 use crate::name::KeysetName;
@@ -24,7 +24,7 @@ const DEFAULT_CACHE: Span = Span::seconds(60);
 const DEFAULT_MARGIN: Span = Span::minutes(1);
 
 /// What the laws judge together: where one of these has a fault of its own, the sums would be about something else.
-const JUDGED: [&str; 19] = [
+const JUDGED: [&str; 21] = [
     "algorithm",
     "token_ttl",
     "verifier_refresh",
@@ -43,6 +43,8 @@ const JUDGED: [&str; 19] = [
     "max_age",
     "rollback_window",
     "rotation_window",
+    "uptake",
+    "uptake_bound",
     "unsafe",
 ];
 
@@ -86,6 +88,7 @@ impl Resolver<'_> {
             self.default_excuse_used = true;
             return None;
         };
+        let uptake_bound = (raw.uptake == Some(Uptake::Required)).then(|| raw.uptake_bound.unwrap_or_else(|| facts.retention()));
         let figures = Figures {
             spec: &spec,
             facts,
@@ -94,6 +97,7 @@ impl Resolver<'_> {
             max_age: raw.max_age,
             rollback_window: raw.rollback_window,
             jitter: raw.jitter.unwrap_or_default(),
+            uptake_bound,
             on_aws: self.store.is_shared(),
             value_limit: self.store.value_limit(),
         };
@@ -114,6 +118,7 @@ impl Resolver<'_> {
             start: raw.start.unwrap_or(Start::Generate),
             inception: raw.inception.and_then(|text| leaf::date(&text).ok()),
             verifier: raw.verifier.unwrap_or(VerifierShape::Overlapping),
+            uptake_bound,
             unsafe_reason: reason,
             digest: crate::digest::Digest::of(b""),
             spec,
@@ -195,6 +200,12 @@ impl Resolver<'_> {
         }
         if raw.rotate_every == Some(Span::ZERO) {
             self.report.fault(&node.place_of("rotate_every"), "is 0s", "for example 30d");
+        }
+        let bound = node.place_of("uptake_bound");
+        if raw.uptake_bound == Some(Span::ZERO) {
+            self.report.fault(&bound, "is 0s, so reports would hold nothing up", "for example 1h; or remove `uptake: required`");
+        } else if raw.uptake_bound.is_some() && raw.uptake != Some(Uptake::Required) && !bound.field.starts_with("defaults.") {
+            self.report.fault(&bound, "bounds nothing without `uptake: required`", "add `uptake: required`, or remove it");
         }
         let named = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b":/,".contains(&b));
         for access in raw.signers.iter().flatten() {

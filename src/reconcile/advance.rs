@@ -8,8 +8,8 @@ use crate::clock::Reading;
 use crate::document::{Change, Document, StateName};
 use crate::event::{Event, Part};
 use crate::key::KeyClass;
-use crate::lifecycle::{Decision, Reason, Step, Wait, apply, overdue};
-use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
+use crate::lifecycle::{Because, Decision, Reason, Step, Wait, apply, laggards, overdue};
+use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
 use crate::observed::{Fault, Observed};
 use crate::rules::{Rules, Standing};
 use crate::store::{Loaded, Store as _, StoreError, SwapError};
@@ -91,7 +91,9 @@ impl<P: Ports> Context<'_, P> {
                     let until = Some(self.ports.clock().wall + SLOW_RETRY);
                     return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
                 }
+                let overrun = overruns(id, &document, &rules, &observed, &step);
                 let then = self.carry_out(id, keyset, &document, &rules, (step, reason), began, events).await;
+                events.extend(overrun.filter(|(kid, _)| keyset.document().is_some_and(|d| d.live_key(kid).is_none())).map(|(_, e)| e));
                 if matches!(then, Then::Stop) {
                     let until = Some(self.ports.clock().wall + RETRY);
                     return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
@@ -145,7 +147,9 @@ impl<P: Ports> Context<'_, P> {
         overdue: Option<overdue::Overdue>,
         at: Timestamp,
     ) -> Then {
-        keyset.deadline = wait.until;
+        let on_signers = wait.pending.iter().any(|p| matches!(p.because, Because::Uptake { .. } | Because::Unheard));
+        let look = on_signers.then(|| self.ports.clock().wall + UPTAKE_LOOK);
+        keyset.deadline = wait.until.into_iter().chain(look).min();
         let status =
             Status { document: keyset.document().cloned(), rules: Arc::clone(rules), wait, overdue, troubles: keyset.troubles(), at };
         self.ports.report(&id.keyset, Some(status));
@@ -167,6 +171,7 @@ impl<P: Ports> Context<'_, P> {
             verifier_places,
             signer_places,
             late_commits: keyset.late_commits.clone(),
+            uptake: self.ports.uptake(&document.id.keyset),
         }
     }
 
@@ -334,6 +339,17 @@ const RETRY: Span = Span::seconds(2);
 
 /// When something that stays broken for long is tried again.
 const SLOW_RETRY: Span = Span::seconds(30);
+
+/// How often signers' reports are looked at while one of them holds something up.
+const UPTAKE_LOOK: Span = Span::seconds(10);
+
+/// A key that is to leave although a signer still uses it, with the event that tells of it.
+fn overruns(id: &KeysetId, document: &Document, rules: &Rules, observed: &Observed, step: &Step) -> Option<(Kid, Event)> {
+    let Step::Retire { kid } = step else { return None };
+    let behind = laggards(document, rules, observed, kid).into_iter().next()?;
+    let (signer, generation) = (behind.name.clone(), behind.generation());
+    Some((kid.clone(), Event::UptakeOverrun { keyset: id.clone(), kid: kid.clone(), signer, generation }))
+}
 
 pub(super) fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
     match (&keyset.wanted, keyset.document()) {

@@ -133,6 +133,7 @@ fn rules(store_refresh: Span) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: true,
         standing: Standing::InForce,
     }

@@ -57,6 +57,7 @@ pub fn rules(algorithm: Algorithm) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: false,
         standing: Standing::InForce,
     }

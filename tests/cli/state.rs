@@ -97,6 +97,7 @@ fn keyset_report(id: &KeysetId, rules: Rules, began: Timestamp, now: Timestamp) 
         pending: wait.pending.iter().map(PendingReport::from).collect(),
         overdue: late.map(|o| OverdueReport { since: o.since, label: o.because.label().to_owned(), because: o.because.to_string() }),
         troubles: Vec::new(),
+        signers: Vec::new(),
         rules: Some(RulesReport {
             algorithm: rules.spec.algorithm(),
             rotate_every: rules.rotate_every,

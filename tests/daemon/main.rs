@@ -20,4 +20,5 @@ mod reload;
 mod replicas;
 mod token;
 mod trail;
+mod uptake;
 mod verbs;

@@ -71,6 +71,7 @@ pub fn rules() -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: false,
         standing: Standing::InForce,
     }

@@ -10,7 +10,7 @@ use keyrota::event::Event;
 use keyrota::freshness::Freshness;
 use keyrota::name::Kid;
 use keyrota::reconcile::operate::Request;
-use keyrota::reconcile::{Reconciler, Wanted};
+use keyrota::reconcile::{Reconciler, Status, Wanted};
 use keyrota::time::{Span, Timestamp};
 
 use crate::mutants::Mutant;
@@ -186,6 +186,16 @@ impl Daemon {
         let believes = outside.mutant == Some(Mutant::StaleReplicaReady);
         let Some(process) = self.process.as_ref() else { return false };
         !self.is_frozen(outside.now) && (believes && process.seen != UNSEEN || process.freshness.is_fresh(outside.reading(self.host)))
+    }
+
+    /// Whether it gives out what the store holds now, and decides on it.
+    pub fn goes_on_with(&self, shared: &Shared) -> bool {
+        let Some(process) = &self.process else { return false };
+        let generation = lock(shared).current().0.map(|d| d.generation);
+        let served = process.ports.served.lock().unwrap().as_ref().map(|d| d.generation);
+        let status = process.ports.status.lock().unwrap();
+        let at_fault = |s: &Status| s.wait.pending.iter().any(|p| p.because.name() == "witness") || !s.troubles.is_empty();
+        served.is_some() && served == generation && status.as_ref().is_some_and(|status| !at_fault(status))
     }
 
     /// What verifiers get from it.

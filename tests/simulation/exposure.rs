@@ -129,6 +129,22 @@ impl Exposure {
         self.revoked.insert(kid.clone());
     }
 
+    /// Somebody signed with it, and that token lives until then.
+    pub fn minted(&mut self, kid: &Kid, until: Timestamp) {
+        let known = self.tokens.entry(kid.clone()).or_insert(until);
+        *known = (*known).max(until);
+    }
+
+    /// Only these keys are known any more, and not to every verifier until then.
+    pub fn begin_anew(&mut self, live: &BTreeSet<Kid>, until: Timestamp) {
+        let lost: Vec<Kid> = self.kids_seen_active.iter().filter(|kid| !live.contains(*kid)).cloned().collect();
+        self.revoked.extend(lost);
+        for kid in live {
+            self.revoked.remove(kid);
+            self.excuse(kid, until);
+        }
+    }
+
     /// The key had to take over before verifiers could know it.
     pub fn excuse(&mut self, kid: &Kid, until: Timestamp) {
         let known = self.emergency.entry(kid.clone()).or_insert(until);

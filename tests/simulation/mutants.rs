@@ -71,6 +71,10 @@ pub enum Mutant {
     RevokedRetires,
     /// A compromise leaves keys that have not signed yet.
     CompromiseSparesIncoming,
+    /// Signers that say that they lag are not waited for.
+    UptakeIgnored,
+    /// The last tokens of a signer that lagged are forgotten once it has moved on.
+    LateTokensForgotten,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
     /// A replica that lags writes its key set over a later one in a place that replicas share.
@@ -78,7 +82,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoSignerPlaces,
@@ -108,6 +112,8 @@ impl Mutant {
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
         Self::LaggingOverwrites,
+        Self::UptakeIgnored,
+        Self::LateTokensForgotten,
     ];
 
     /// The operator's verb, granted as something else.
@@ -195,6 +201,12 @@ impl Mutant {
             Self::EmergencyWaits => {
                 let waits = document.intents.rotate_now.take();
                 document.intents.rotate = waits.or(document.intents.rotate.take());
+            }
+            Self::UptakeIgnored => rules.uptake_bound = None,
+            Self::LateTokensForgotten => {
+                for report in &mut observed.uptake {
+                    report.moves = report.moves.split_off(report.moves.len() - 1);
+                }
             }
             Self::HoldIgnored => document.intents.hold = None,
             Self::ApprovalIgnored => rules.mode = Mode::Auto,

@@ -34,10 +34,21 @@ pub fn live(seed: u64, mutant: Option<Mutant>) -> Result<World, String> {
     for _ in 0..chance.below(25) {
         faults::schedule(&mut world, &mut chance, length, files, clocks);
     }
+    for _ in 0..chance.below(3) {
+        faults::hand_in(&mut world, &mut chance, length);
+    }
+    if chance.one_in(8) {
+        faults::put_back(&mut world, &mut chance, length);
+    }
     // What stopped for good is started again, and what an operator froze or held is let go.
     world.live(length + Span::days(2))?;
     let all: Vec<usize> = (0..daemons).collect();
     let over = length + Span::days(2);
+    let put_back = world.put_back;
+    for daemon in all.iter().copied().filter(|_| put_back) {
+        world.at(over + Span::hours(1), Act::Order { daemon, wish: faults::go_on_from_here(false) });
+        world.at(over + Span::hours(2), Act::Order { daemon, wish: faults::go_on_from_here(false) });
+    }
     world.at(over, Act::StoreAway { hosts: all.clone(), away: false });
     for host in all {
         world.at(over, Act::FilesAway { host, away: false });

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use keyrota::clock::Reading;
 use keyrota::document::{Document, FactName, Facts, Intent};
-use keyrota::key::{Algorithm, KeySpec, KidFormat};
+use keyrota::key::{Algorithm, KeyClass, KeySpec, KidFormat};
 use keyrota::name::Kid;
 use keyrota::operator::{self, Verb};
 use keyrota::policy::{Audience, Mode, Source, Start, Target, VerifierShape};
@@ -19,7 +19,7 @@ use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
-use crate::outside::{Host, NAME, Outside, Shared, Version, lock};
+use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
 
 /// What an operator asks for, seeing the document.
 pub type Wish = Box<dyn Fn(&Document) -> Option<Verb>>;
@@ -78,6 +78,16 @@ pub enum Act {
     Restore {
         from: Span,
     },
+    /// A signer begins to report to the daemon of this host, and is stuck for a while.
+    Signer {
+        host: usize,
+        name: &'static str,
+        stuck_for: Span,
+    },
+    /// Every key takes this long to be made.
+    SlowKeys {
+        lasts: Span,
+    },
     Check(Check),
 }
 
@@ -95,6 +105,8 @@ pub struct World {
     pub excused: usize,
     /// The store was put back once: what had been revoked may live again until somebody notices.
     pub put_back: bool,
+    /// It was, and not every daemon goes on from there yet.
+    pub unsettled: bool,
     /// Signers read the store itself.
     pub direct_signers: bool,
     /// The first daemon is frozen this long in the middle of every change-over's swap.
@@ -133,6 +145,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: true,
         standing: Standing::InForce,
     }
@@ -166,6 +179,7 @@ impl World {
             versions: vec![Version { at: born, document: None, revision: 0 }],
             revisions: 0,
             made: 0,
+            keys_slow_until: Timestamp::EPOCH,
             trouble: 0,
             lag: Span::ZERO,
             mutant,
@@ -173,6 +187,7 @@ impl World {
             conflicts: 0,
             emergencies: Vec::new(),
             revoked: Vec::new(),
+            begun_anew: Vec::new(),
             buried: Vec::new(),
             log: Vec::new(),
             in_swap: false,
@@ -204,6 +219,7 @@ impl World {
             end: born,
             excused: 0,
             put_back: false,
+            unsettled: false,
             direct_signers: false,
             freeze_in_swap: None,
         };
@@ -265,7 +281,7 @@ impl World {
         Ok(())
     }
 
-    fn story(&self, why: &str) -> String {
+    pub fn story(&self, why: &str) -> String {
         let log = &lock(&self.shared).log;
         let tail: Vec<_> = log.iter().rev().take(24).rev().cloned().collect();
         format!("{why}\n  seed {}\n  {}", self.seed, tail.join("\n  "))
@@ -386,6 +402,7 @@ impl World {
     /// The adversary looks at everything that can be got hold of.
     fn look(&mut self) -> Result<(), String> {
         self.excuse_emergencies();
+        self.excuse_what_was_lost();
         self.heed_revocations()?;
         let mut http = Vec::new();
         let mut file = Vec::new();
@@ -414,6 +431,9 @@ impl World {
         if !has_file_verifiers {
             file.clear();
         }
+        for (kid, dead) in self.signers_read(now) {
+            self.exposure.minted(&kid, dead);
+        }
         let Some(promised) = promised else { return Ok(()) };
         // Nobody goes slower than the document promises and some policy states.
         let stated = |name: FactName| self.daemons.iter().map(|d| d.wanted.rules.facts.get(name)).max().unwrap_or_default();
@@ -426,7 +446,8 @@ impl World {
             cache_max_age: least(self.wish.cache_max_age, FactName::CacheMaxAge),
             clock_skew: self.wish.clock_skew,
         };
-        self.exposure.look(&http, &file, &handed, &truth, now)
+        let seen = self.exposure.look(&http, &file, &handed, &truth, now);
+        if self.unsettled { Ok(()) } else { seen }
     }
 
     fn act(&mut self, act: Act) -> Result<(), String> {
@@ -446,6 +467,8 @@ impl World {
             Act::Operator(_) => "the operator does something".into(),
             Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
             Act::Restore { from } => format!("the store is put back by {from}"),
+            Act::Signer { host, name, stuck_for } => format!("signer {name} of {host} is stuck for {stuck_for}"),
+            Act::SlowKeys { lasts } => format!("keys are slow for {lasts}"),
             Act::Check(_) => "a check".into(),
         };
         lock(&self.shared).log.push(format!("{now} -- {name}"));
@@ -500,7 +523,9 @@ impl World {
             }
             Act::Operator(choose) => self.operate(&*choose),
             Act::Order { daemon, wish } => {
-                let verb = lock(&self.shared).current().0.and_then(&*wish);
+                let nothing = || Document::empty(format!("production/{NAME}").parse().unwrap(), KeyClass::Asymmetric);
+                let document = lock(&self.shared).current().0.cloned().unwrap_or_else(nothing);
+                let verb = wish(&document);
                 if let (Some(verb), Some(_)) = (verb, &self.daemons[daemon].process) {
                     lock(&self.shared).log.push(format!("{now}    {verb:?}"));
                     let (keyset, by, reason) = (NAME.parse().unwrap(), "operator".to_owned(), "because".to_owned());
@@ -508,7 +533,7 @@ impl World {
                 }
             }
             Act::Restore { from } => {
-                self.put_back = true;
+                (self.put_back, self.unsettled) = (true, true);
                 let mut outside = lock(&self.shared);
                 let then = now.minus(from);
                 let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
@@ -519,6 +544,11 @@ impl World {
                 drop(outside);
                 self.spread_news(before, None);
             }
+            Act::Signer { host, name, stuck_for } => {
+                let signer = Signer { name: name.parse().unwrap(), stuck: (now, now + stuck_for), moves: Vec::new(), uses: None };
+                lock(&self.shared).hosts[host].signers.push(signer);
+            }
+            Act::SlowKeys { lasts } => lock(&self.shared).keys_slow_until = now + lasts,
             Act::Check(check) => check(self)?,
         }
         Ok(())
@@ -547,29 +577,5 @@ impl World {
         outside.operator_writes(next);
         drop(outside);
         self.spread_news(before, None);
-    }
-
-    /// Once faults have stopped, the schedule must have converged.
-    pub fn must_have_converged(&self) -> Result<(), String> {
-        let document = self.document().ok_or("there is no document")?;
-        let rules = &self.daemons[0].wanted.rules;
-        let now = self.now();
-        let facts = document.facts.in_force(&rules.facts, now);
-        let window = rules.window.as_ref().map_or(Span::ZERO, keyrota::policy::Window::max_wait);
-        let slack = facts.propagation() + Span::minutes(30);
-        let late = |what: &str| Err(self.story(&format!("at {now} {what}: {document:?}")));
-        let Some(active) = &document.active else { return late("nothing is active") };
-        if now > active.since + rules.rotate_every + slack + window {
-            return late("the active key is too old");
-        }
-        for retiring in &document.retiring {
-            if now > retiring.since + facts.retention() * 2 + slack {
-                return late("a retiring key has not left");
-            }
-            if retiring.key.is_erasable() && now > retiring.since + rules.rollback_window + slack {
-                return late("a private half was not erased");
-            }
-        }
-        document.check().map_err(|why| self.story(&why))
     }
 }

@@ -33,7 +33,7 @@ pub fn text(plan: &KeysetPlan, look: &Look) -> String {
             line("window", format!("up to {}", waits.window), window.to_string());
         }
         line("new key", rules.rotate_every.saturating_sub(waits.propagation + waits.window).to_string(), new_key(plan));
-        if let Some(most) = most_live_keys(&waits.facts, rules.rotate_every, waits.window) {
+        if let Some(most) = most_live_keys(&waits.facts, rules.rotate_every, waits.window, rules.uptake_bound) {
             line("live keys", format!("at most {most}"), String::new());
         }
     }

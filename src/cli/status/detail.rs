@@ -34,6 +34,9 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
     if !pending.is_empty() {
         out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "to come"), pending.indented(4).render(look)));
     }
+    if !keyset.signers.is_empty() {
+        out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "signers that report"), signers(keyset, look)));
+    }
     if let Some(document) = &document {
         let history = history(document, &shorts, look);
         out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
@@ -124,6 +127,20 @@ pub fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp) -> Tab
         table.row([pending.step.as_str().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
     }
     table
+}
+
+fn signers(keyset: &KeysetReport, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for signer in &keyset.signers {
+        let behind = signer.lags_behind.map(|needed| format!("lags: another key signs since generation {needed}"));
+        table.row([
+            signer.name.as_str().into(),
+            format!("generation {}", signer.generation).into(),
+            format!("since {}", moment::full(signer.since)).into(),
+            behind.map_or_else(|| Cell::toned(Tone::Good, "up to date"), |behind| Cell::toned(Tone::Warn, behind)),
+        ]);
+    }
+    table.render(look)
 }
 
 fn history(document: &Document, shorts: &ShortKids, look: &Look) -> String {
