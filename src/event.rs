@@ -55,6 +55,15 @@ pub enum Event {
         /// Whether it had been altered by somebody else.
         drift: bool,
     },
+    /// A program that a target is handed to said something.
+    TargetSaid {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which target.
+        target: String,
+        /// What, shortened.
+        what: String,
+    },
     /// A key left the key set although a signer still reports that it uses it: it was waited for as long as the policy allows.
     UptakeOverrun {
         /// Which keyset.
@@ -66,14 +75,14 @@ pub enum Event {
         /// What it reports.
         generation: Generation,
     },
-    /// A file that is no target any more was taken away.
+    /// What was written to a place that is no target any more was taken away.
     TargetRemoved {
         /// Which keyset.
         keyset: KeysetId,
         /// Which target.
         target: String,
     },
-    /// A file that is no target any more could not be taken away, and is keyrota's business no longer.
+    /// What was written to a place that is no target any more could not be taken away, and is keyrota's business no longer.
     TargetLeft {
         /// Which keyset.
         keyset: KeysetId,
@@ -244,6 +253,7 @@ impl fmt::Display for Event {
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::TargetSaid { keyset, target, what } => write!(f, "{keyset}: {target} said: {what}"),
             Self::UptakeOverrun { keyset, kid, signer, generation } => write!(
                 f,
                 "{keyset}: key {kid} left although signer {signer} still reports generation {generation}: its tokens are rejected; \
@@ -251,7 +261,8 @@ impl fmt::Display for Event {
             ),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
-                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}; hint: remove it by hand")
+                let hint = if what.contains("; hint: ") { "" } else { "; hint: remove it by hand" };
+                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}{hint}")
             }
             Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
             Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),

@@ -32,7 +32,7 @@ use crate::lifecycle::{self, Decision};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed, SignerReport};
 use crate::operator::{self, Refusal, Verb};
-use crate::policy::{FileTarget, Probe};
+use crate::policy::{Probe, Target};
 use crate::publish::Targets;
 use crate::rules::Rules;
 use crate::store::{Mark, Revision, Store, StoreError};
@@ -109,13 +109,13 @@ pub enum Order {
     Failed(String),
 }
 
-/// What a policy asks of one keyset: the rules for deciding, and the files for projecting.
+/// What a policy asks of one keyset: the rules for deciding, and the places for projecting.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// The rules.
     pub rules: Arc<Rules>,
-    /// The file targets.
-    pub targets: Arc<[FileTarget]>,
+    /// The places outside the store.
+    pub targets: Arc<[Target]>,
     /// The key sets that are looked at from outside.
     pub probes: Arc<[Probe]>,
     /// The only day (UTC) on which the keyset may be created if the store has none; `None`: any day.
@@ -130,7 +130,7 @@ pub struct Reconciler<P: Ports> {
     freshness: Arc<Freshness>,
     wanted: BTreeMap<KeysetName, Wanted>,
     keysets: BTreeMap<KeysetName, Keyset>,
-    /// Keysets that must be looked at in every pass: they have files that somebody may alter.
+    /// Keysets that must be looked at in every pass: they have places that somebody may alter.
     watched: BTreeSet<KeysetName>,
     /// When which keyset is to be looked at: one entry for each that waits for a moment.
     deadlines: BTreeSet<(Timestamp, KeysetName)>,

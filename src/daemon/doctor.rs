@@ -13,7 +13,8 @@ use crate::clock::Reading;
 use crate::document::Document;
 use crate::event::Part;
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
-use crate::publish::{ReadBack, read_back};
+use crate::policy::Target;
+use crate::publish::{ReadBack, Targets as _};
 use crate::reconcile::Status;
 use crate::status_report::doctor::{DoctorReport, Finding, Verdict};
 use crate::status_report::verbs::Refused;
@@ -212,28 +213,30 @@ impl Environment {
     async fn targets(&self, documents: &[(KeysetName, Arc<Document>)], findings: &mut Vec<Finding>) {
         let (mut equal, before) = (0, findings.len());
         for (name, document) in documents {
+            let id = self.board.id(name);
             for target in self.reconciler.targets(name) {
-                let whose = format!("{} {}", self.board.id(name), target.path.display());
-                let document = Arc::clone(document);
-                let found = tokio::task::spawn_blocking(move || read_back(&target, &document)).await;
+                let whose = format!("{id} {}", target.name());
+                let found = self.ports.places.look(&id, &target, document).await;
                 let broken = |says: &str, hint: &str| Finding::not_ok(Verdict::Broken, "targets", &whose, says, hint);
                 match found {
-                    Ok(Ok(ReadBack::Equal { .. })) => equal += 1,
-                    Ok(Ok(ReadBack::Missing)) => findings.push(broken("it is not there", "it is written again by itself; does it stay?")),
-                    Ok(Ok(ReadBack::Differs { .. })) => {
+                    Ok(ReadBack::Equal { .. }) if matches!(target, Target::File(_)) => equal += 1,
+                    Ok(ReadBack::Equal { .. }) => findings.push(Finding::ok("targets", &whose, "it holds what it must")),
+                    Ok(ReadBack::Known { what, good: true }) => findings.push(Finding::ok("targets", &whose, what)),
+                    Ok(ReadBack::Known { what, good: false }) => findings.push(broken(&what, "`keyrota status` says since when")),
+                    Ok(ReadBack::Missing) => findings.push(broken("it is not there", "it is written again by itself; does it stay?")),
+                    Ok(ReadBack::Differs { .. }) => {
                         findings.push(broken("it does not hold what it must", "it is repaired by itself; who else writes it?"));
                     }
-                    Ok(Ok(ReadBack::Foreign { .. })) => {
+                    Ok(ReadBack::Foreign { .. }) => {
                         let hint = "`keyrota import` that key, or `replace: true` for this target";
                         findings.push(broken("it holds a key that the keyset does not know, and is left alone", hint));
                     }
-                    Ok(Err(error)) => findings.push(broken(&error.to_string(), "look at its folder")),
-                    Err(_) => findings.push(broken("it could not be looked at", "ask again")),
+                    Err(error) => findings.push(broken(&error.to_string(), "look at its folder")),
                 }
             }
         }
-        if findings.len() == before {
-            findings.push(Finding::ok("targets", &self.board.name, format!("{equal} targets hold what they must")));
+        if equal > 0 || findings.len() == before {
+            findings.push(Finding::ok("targets", &self.board.name, format!("{equal} files hold what they must")));
         }
     }
 

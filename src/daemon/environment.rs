@@ -24,8 +24,8 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::{FileTarget, Policy, StoreConfig, Webhook};
-use crate::publish::Files;
+use crate::policy::{Policy, StoreConfig, Target, Webhook};
+use crate::publish::{Places, Programs};
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
@@ -141,8 +141,8 @@ fn begin(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<V
     let ports = Arc::new(RealPorts {
         store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
+        places: Places::new(Programs::new(ready.clone()), store.aws().cloned()),
         orders: Orders::new(Arc::clone(&house.forge), ready),
-        files: Files,
         board: Arc::clone(&board),
         watchdog: Arc::clone(&house.watchdog),
     });
@@ -303,7 +303,7 @@ impl Environment {
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
             self.house.metrics.expect_targets(
                 &self.board.id(name),
-                targets.iter().map(FileTarget::name).chain(keyset.webhooks.iter().map(Webhook::name)),
+                targets.iter().map(Target::name).chain(keyset.webhooks.iter().map(Webhook::name)),
             );
             let rules = Arc::new(Rules::of(keyset, &policy.store));
             let probes = keyset.probes.clone().into();

@@ -45,6 +45,14 @@ impl Keeping {
         }
     }
 
+    /// The account, if documents are kept in AWS.
+    pub const fn aws(&self) -> Option<&AwsStore<MeasuredCalls<SdkCalls>>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Aws(store) => Some(store),
+        }
+    }
+
     /// The policy wants these keysets.
     pub fn watch<'k>(&self, keysets: impl Iterator<Item = &'k KeysetName>) {
         if let Self::Aws(store) = self {

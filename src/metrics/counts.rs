@@ -115,6 +115,7 @@ impl Counts {
                 self.entry(keyset).lock().targets.remove(target);
             }
             Event::Seen { .. }
+            | Event::TargetSaid { .. }
             | Event::Overtaken { .. }
             | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }

@@ -63,6 +63,10 @@ pub(super) struct Keyset {
     pub served: Option<Generation>,
     /// A second look showed less than the first: the store's list of changes must be read again from the start.
     pub relist: bool,
+    /// A place that holds what a later generation says than the one that is held, and that generation.
+    pub outrun: Option<(String, Generation)>,
+    /// When (boot time) the store was last asked because of that.
+    pub followed: Option<Span>,
     /// There is more to do than one pass allows.
     pub again: bool,
 }

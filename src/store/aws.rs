@@ -10,6 +10,7 @@
 
 pub mod calls;
 mod claim;
+pub mod key_sets;
 mod marks;
 pub mod pace;
 pub mod permissions;
@@ -72,6 +73,7 @@ struct Inner<C, T> {
     /// Keysets that somebody here wants to know of, whether they exist or not.
     watched: Mutex<BTreeSet<KeysetName>>,
     swept: tokio::sync::Mutex<sweep::Swept>,
+    key_sets: Mutex<key_sets::KeySets>,
     seed: u64,
     tries: AtomicU64,
 }
@@ -97,6 +99,7 @@ impl<C: Calls, T: Time> AwsStore<C, T> {
             marks: Mutex::new(Marks::new(instance.to_string().replace('-', "_"))),
             watched: Mutex::default(),
             swept: tokio::sync::Mutex::default(),
+            key_sets: Mutex::default(),
             seed: Digest::of(&instance.0).first_48_bits(),
             tries: AtomicU64::new(0),
         }))

@@ -353,6 +353,13 @@ impl Service {
         token
     }
 
+    /// Somebody has made a secret of their own.
+    pub fn create_foreign(&mut self, secret: &str, text: &str) {
+        self.made += 1;
+        let token = VersionId(format!("terraform-20260101000000000000000000{:06}", self.made));
+        self.create(secret, &token, text, &BTreeMap::new()).unwrap();
+    }
+
     /// An operator moves AWSCURRENT back to AWSPREVIOUS; `false`: there is none.
     pub fn put_back(&mut self, secret: &str) -> bool {
         let Ok(index) = self.live(secret) else { return false };

@@ -8,6 +8,7 @@ mod contract;
 mod crowd;
 mod faults;
 mod fixture;
+mod key_sets;
 mod permissions;
 mod races;
 mod removals;

@@ -127,7 +127,7 @@ pub struct Listed {
     pub current: Option<VersionId>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Whether it waits to be deleted.
+    /// Whether it waits to be deleted, as far as the list knows.
     pub deleted: bool,
 }
 
