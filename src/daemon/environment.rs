@@ -301,10 +301,9 @@ impl Environment {
                 cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
             }
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
-            self.house.metrics.expect_targets(
-                &self.board.id(name),
-                targets.iter().map(Target::name).chain(keyset.webhooks.iter().map(Webhook::name)),
-            );
+            self.house
+                .metrics
+                .expect_targets(&self.board.id(name), targets.iter().map(Target::name).chain(keyset.webhooks.iter().map(Webhook::name)));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
             let probes = keyset.probes.clone().into();
             wanted.insert(name.clone(), Wanted { rules, targets, probes, inception: keyset.inception });

@@ -160,10 +160,6 @@ impl Calls for SimCalls {
         self.reaching(self.2.move_current(secret, from, to)).await
     }
 
-    async fn delete(&self, secret: &str) -> Result<(), CallError> {
-        self.reaching(self.2.delete(secret)).await
-    }
-
     async fn get(&self, secret: &str, which: Which<'_>) -> Result<Value, CallError> {
         self.reaching(self.2.get(secret, which)).await
     }
