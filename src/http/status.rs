@@ -61,7 +61,7 @@ impl Report {
     pub fn whole(environments: impl Iterator<Item = Arc<EnvironmentBoard>>, now: Reading) -> StatusReport {
         let environment = |board: Arc<EnvironmentBoard>| {
             let keysets = board.keysets();
-            let keyset = |(name, cell): (&KeysetName, &Arc<Cell>)| of_keyset(name.clone(), cell.status().as_deref(), now.wall);
+            let keyset = |(name, cell): (&KeysetName, &Arc<Cell>)| of_keyset(name.clone(), cell, now.wall);
             EnvironmentReport { keysets: keysets.iter().map(keyset).collect(), ..of_environment(&board, now) }
         };
         StatusReport { version: env!("CARGO_PKG_VERSION").into(), at: now.wall, environments: environments.map(environment).collect() }
