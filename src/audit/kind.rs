@@ -12,7 +12,7 @@ macro_rules! kinds {
         /// What kind of thing a line tells of. Names are never changed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind {
-            $(#[doc = $subject] $kind,)+
+            $(#[doc = concat!("`", $name, "`.")] $kind,)+
         }
 
         impl Kind {

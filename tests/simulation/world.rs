@@ -531,18 +531,7 @@ impl World {
                     self.daemons[daemon].requests.push_back(Request { keyset, verb, by, reason, dry_run: false, seen: None });
                 }
             }
-            Act::Restore { from } => {
-                (self.put_back, self.unsettled) = (true, true);
-                let mut outside = lock(&self.shared);
-                let then = now.minus(from);
-                let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
-                outside.revisions += 1;
-                let version = Version { at: now, document: old, revision: outside.revisions };
-                outside.versions.push(version);
-                let before = outside.revisions - 1;
-                drop(outside);
-                self.spread_news(before, None);
-            }
+            Act::Restore { from } => self.put_back(from),
             Act::Signer { host, name, stuck_for } => {
                 let signer = Signer { name: name.parse().unwrap(), stuck: (now, now + stuck_for), moves: Vec::new(), uses: None };
                 lock(&self.shared).hosts[host].signers.push(signer);
@@ -551,6 +540,21 @@ impl World {
             Act::Check(check) => check(self)?,
         }
         Ok(())
+    }
+
+    /// The store is as it was this long ago.
+    fn put_back(&mut self, from: Span) {
+        let now = self.now();
+        (self.put_back, self.unsettled) = (true, true);
+        let mut outside = lock(&self.shared);
+        let then = now.minus(from);
+        let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
+        outside.revisions += 1;
+        let version = Version { at: now, document: old, revision: outside.revisions };
+        outside.versions.push(version);
+        let before = outside.revisions - 1;
+        drop(outside);
+        self.spread_news(before, None);
     }
 
     fn nudge(&mut self, host: usize, now: Timestamp) {
