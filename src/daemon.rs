@@ -12,10 +12,12 @@ mod logs;
 mod orders;
 mod policies;
 mod ports;
+mod probing;
 mod progress;
 mod trail;
 mod verbs;
 mod wakes;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -63,6 +65,8 @@ pub(crate) struct House {
     forge: Arc<KeyForge>,
     state_dir: std::path::PathBuf,
     wakes: Wakes,
+    /// Looks at key sets from outside.
+    eyes: probing::Eyes,
     stop: Stop,
 }
 
@@ -170,6 +174,7 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
         forge,
         state_dir: state_dir.to_owned(),
         wakes,
+        eyes: probing::Eyes { client: Arc::default(), at_once: Arc::new(tokio::sync::Semaphore::new(probing::AT_ONCE)) },
         stop,
     })
 }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::document::{Change, Document, HistoryEntry};
 use crate::name::{EnvironmentName, Generation, KeysetId, Kid, SignerName};
 use crate::time::Span;
@@ -125,6 +128,53 @@ pub enum Event {
     ClockBack,
 }
 
+/// What kind of thing happened to a keyset, by the word that lines of the audit trail bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each is named as in the trail")]
+pub enum EventKind {
+    KeyMoved,
+    PrivateErased,
+    Forgotten,
+    FactsAdopted,
+    IntentNoted,
+    RevocationConfirmed,
+    TimesReset,
+    Trouble,
+    TroubleOver,
+    TargetWritten,
+    TargetRepaired,
+    TargetRemoved,
+    TargetLeft,
+    UptakeOverrun,
+    Accepted,
+    Removed,
+}
+
+impl EventKind {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyMoved => "key-moved",
+            Self::PrivateErased => "private-erased",
+            Self::Forgotten => "forgotten",
+            Self::FactsAdopted => "facts-adopted",
+            Self::IntentNoted => "intent-noted",
+            Self::RevocationConfirmed => "revocation-confirmed",
+            Self::TimesReset => "times-reset",
+            Self::Trouble => "trouble",
+            Self::TroubleOver => "trouble-over",
+            Self::TargetWritten => "target-written",
+            Self::TargetRepaired => "target-repaired",
+            Self::TargetRemoved => "target-removed",
+            Self::TargetLeft => "target-left",
+            Self::UptakeOverrun => "uptake-overrun",
+            Self::Accepted => "accepted",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// What a trouble is with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
@@ -136,6 +186,8 @@ pub enum Part {
     Keygen,
     /// Writing the target of that name.
     Target(String),
+    /// What is seen at that address.
+    Probe(String),
 }
 
 impl fmt::Display for Part {
@@ -145,6 +197,7 @@ impl fmt::Display for Part {
             Self::Witness => f.write_str("the witness"),
             Self::Keygen => f.write_str("the making of keys"),
             Self::Target(name) => write!(f, "target {name}"),
+            Self::Probe(url) => write!(f, "probe {url}"),
         }
     }
 }

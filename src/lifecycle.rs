@@ -90,10 +90,17 @@ pub enum Because {
         /// Which.
         place: String,
     },
+    /// A probe that still sees a revoked key, or cannot see.
+    StillShown {
+        /// Which.
+        place: String,
+    },
     /// A probe that has not seen the key.
     Probe {
         /// Which.
         place: String,
+        /// Since when the key could have been seen.
+        since: Timestamp,
     },
     /// Replicas that may not have seen the first key yet.
     StoreRefresh,

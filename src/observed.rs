@@ -77,6 +77,9 @@ pub struct VerifierPlace {
     pub kind: PlaceKind,
     /// Since when, without a break, it has carried each kid.
     pub carries: BTreeMap<Kid, Timestamp>,
+    /// The moment whose state that is: for one that is only looked at, a cache in between may have answered with what was true some
+    /// time ago. `None`: it cannot be read now, so nothing can be said of what it does not carry.
+    pub as_of: Option<Timestamp>,
 }
 
 /// What kind of place verifiers read.

@@ -10,6 +10,7 @@ mod fault;
 pub mod files;
 mod laws;
 mod leaf;
+mod probe;
 mod profile;
 mod raw;
 mod resolve;
@@ -19,6 +20,7 @@ mod store;
 mod target;
 mod tree;
 mod walk;
+mod webhook;
 mod window;
 
 use std::collections::BTreeMap;
@@ -31,10 +33,12 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use fault::{Fault, Warning};
 pub use files::{Folder, load_folder};
 pub use laws::{COMFORTABLE_LIVE_KEYS, RESERVED_FOR_REVOCATION, most_live_keys};
+pub use probe::{Probe, Probed};
 pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfile, VerifierProfile};
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{Audience, FileTarget, STATE_DIR, TargetFormat};
+pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
 use crate::digest::Digest;
@@ -91,6 +95,12 @@ pub struct KeysetPolicy {
     pub window: Option<Window>,
     /// What is written outside the store.
     pub publish: Vec<FileTarget>,
+    /// Who is told what happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook>,
+    /// Which key sets are looked at from outside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     /// Who may read the document on the signer socket.
     pub signers: Vec<SignerAccess>,
     /// What is served while the store is out of reach.

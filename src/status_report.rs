@@ -92,6 +92,28 @@ pub struct KeysetReport {
     /// What signers report to this replica of the generation they use, by name.
     #[serde(default)]
     pub signers: Vec<UptakeReport>,
+    /// What was seen of its key sets from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeReport>,
+}
+
+/// What was seen of one key set from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Where.
+    pub url: String,
+    /// When it was last looked at; absent before the first look since the daemon began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<Timestamp>,
+    /// When a look last succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
+    /// Why the last look failed; absent if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// The newest generation of the document with which it was seen to agree since the daemon began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
 }
 
 /// What a keyset is judged by at this moment.
@@ -148,7 +170,7 @@ pub struct OverdueReport {
 /// Something that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleReport {
-    /// With what: `store`, `witness`, `keygen`, `target`.
+    /// With what: `store`, `witness`, `keygen`, `target`, `probe`.
     pub part: String,
     /// As a sentence.
     pub what: String,

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 macro_rules! kinds {
     ($($kind:ident, $name:literal, $subject:literal, $explained:literal;)+) => {
         /// What kind of thing a line tells of. Names are never changed.
+        #[allow(clippy::doc_markdown, reason = "subjects are the journal's, with its fields in them")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind {
             $(#[doc = concat!("`", $name, "`.")] $kind,)+

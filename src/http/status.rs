@@ -15,9 +15,11 @@ use crate::document::StateName;
 use crate::event::Part;
 use crate::name::KeysetName;
 use crate::observed::Reached;
+use crate::probe::ProbeStanding;
 use crate::reconcile::Status;
 use crate::status_report::{
-    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, RulesReport, StatusReport, TroubleReport, UptakeReport,
+    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, ProbeReport, RulesReport, StatusReport, TroubleReport,
+    UptakeReport,
 };
 use crate::time::Timestamp;
 use crate::waits::Waits;
@@ -139,6 +141,7 @@ fn of_keyset(name: KeysetName, cell: &Cell, now: Timestamp) -> KeysetReport {
             pending: Vec::new(),
             overdue: None,
             troubles: Vec::new(),
+            probes: Vec::new(),
             signers: Vec::new(),
         };
     };
@@ -160,6 +163,17 @@ fn of_keyset(name: KeysetName, cell: &Cell, now: Timestamp) -> KeysetReport {
         }),
         troubles: status.troubles.iter().map(|t| TroubleReport { part: part(&t.part).into(), what: t.what.clone() }).collect(),
         signers: signers(cell, &status, now),
+        probes: status.probes.iter().map(of_probe).collect(),
+    }
+}
+
+fn of_probe(probe: &ProbeStanding) -> ProbeReport {
+    ProbeReport {
+        url: probe.url.clone(),
+        looked_at: probe.looked_at,
+        seen_at: probe.seen_at,
+        failure: probe.failure.clone(),
+        generation: probe.generation,
     }
 }
 
@@ -212,5 +226,6 @@ const fn part(part: &Part) -> &'static str {
         Part::Witness => "witness",
         Part::Keygen => "keygen",
         Part::Target(_) => "target",
+        Part::Probe(_) => "probe",
     }
 }

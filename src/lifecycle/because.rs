@@ -18,7 +18,7 @@ impl Because {
             Self::Approval => "approval",
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
-            Self::Probe { .. } => "probe",
+            Self::Probe { .. } | Self::StillShown { .. } => "probe",
             Self::StoreRefresh => "store-refresh",
             Self::External => "external",
             Self::Inception => "inception",
@@ -46,7 +46,10 @@ impl fmt::Display for Because {
             Self::Manual => "the policy rotates by hand; hint: `keyrota rotate`",
             Self::Publish { place } => return write!(f, "{place} has not been read back with it"),
             Self::StillHeld { place } => return write!(f, "{place} still holds it, or cannot be read"),
-            Self::Probe { place } => return write!(f, "{place} has not been seen with it"),
+            Self::StillShown { place } => return write!(f, "{place} still shows it, or has not shown its key set since the revocation"),
+            Self::Probe { place, since } => {
+                return write!(f, "{place} does not show it, and it has been published since {since}");
+            }
             Self::Uptake { signer, generation, needed } => {
                 return write!(f, "signer {signer} still reports generation {generation}, and another key signs since {needed}");
             }

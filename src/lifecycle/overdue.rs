@@ -27,7 +27,7 @@ impl Because {
             Self::Approval => "approval",
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
-            Self::Probe { .. } => "probe",
+            Self::Probe { .. } | Self::StillShown { .. } => "probe",
             Self::StoreRefresh | Self::Full => "store",
             Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::External => "external",

@@ -25,6 +25,8 @@ pub(super) struct Figures<'k> {
     pub facts: Facts,
     pub rotate_every: Span,
     pub max_window_wait: Span,
+    /// The longest until every probe has looked once more.
+    pub look_within: Span,
     /// As stated; `None`: the default, which is lawful.
     pub max_age: Option<Span>,
     /// As stated; `None`: the default, which is lawful.
@@ -35,6 +37,13 @@ pub(super) struct Figures<'k> {
     /// Whether the store is AWS Secrets Manager.
     pub on_aws: bool,
     pub value_limit: usize,
+}
+
+impl Figures<'_> {
+    /// How long before a change-over its key must be made.
+    pub(super) fn lead(&self) -> Span {
+        self.facts.propagation() + self.max_window_wait + self.look_within
+    }
 }
 
 /// A law that does not hold.
@@ -117,8 +126,9 @@ fn waits(figures: &Figures<'_>, found: &mut Vec<Broken>) {
     let mut refused = |field, what, hint| found.push(Broken { field, what, hint, weight: Weight::Refused });
     let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention());
     let (every, wait) = (figures.rotate_every, figures.max_window_wait);
-    let lead = propagation + wait;
-    let of = if wait == Span::ZERO { String::new() } else { format!(" and waiting for its window up to {wait}") };
+    let lead = figures.lead();
+    let up_to = |what: &str, span: Span| if span == Span::ZERO { String::new() } else { format!(" and {what} up to {span}") };
+    let of = up_to("waiting for its window", wait) + &up_to("being seen by its probes", figures.look_within);
     if every < lead {
         refused(
             "rotate_every",
@@ -162,7 +172,7 @@ pub fn most_live_keys(facts: &Facts, rotate_every: Span, max_window_wait: Span, 
 fn live_keys(figures: &Figures<'_>, found: &mut Vec<Broken>) {
     let (every, wait) = (figures.rotate_every, figures.max_window_wait);
     let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention() + figures.uptake_bound.unwrap_or_default());
-    if every < propagation + wait {
+    if every < figures.lead() {
         // Announcing alone does not fit, which has been said already: how many keys pile up is no news.
         return;
     }

@@ -10,7 +10,9 @@ use super::raw::{RawKeyset, RawWindow};
 use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
-use super::{KeysetPolicy, Mode, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, spec, store, target};
+use super::{
+    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, probe, spec, store, target, webhook,
+};
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};
 use crate::name::KeysetName;
@@ -78,7 +80,9 @@ impl Resolver<'_> {
         };
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
+        let webhooks = webhook::resolve(publish, node.get("publish"), self.report);
         let publish = target::resolve(publish, node.get("publish"), spec.class(), &mut self.taken, self.report);
+        let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         self.shape(&raw, &spec, node);
         let reason = self.reason(raw.excuse.as_ref().map(|e| e.reason.as_str()), node);
         let rotate_every = raw.rotate_every.unwrap_or(DEFAULT_ROTATE_EVERY);
@@ -93,6 +97,7 @@ impl Resolver<'_> {
             facts,
             rotate_every,
             max_window_wait: window.as_ref().map_or(Span::ZERO, Window::max_wait),
+            look_within: Probed::by(&probes).within,
             max_age: raw.max_age,
             rollback_window: raw.rollback_window,
             jitter: raw.jitter.unwrap_or_default(),
@@ -101,7 +106,7 @@ impl Resolver<'_> {
             value_limit: self.store.value_limit(),
         };
         self.laws(&figures, reason.is_some(), node);
-        let lead = facts.propagation() + figures.max_window_wait;
+        let lead = figures.lead();
         let policy = KeysetPolicy {
             source: raw.source.unwrap_or(Source::Generated),
             facts,
@@ -112,6 +117,8 @@ impl Resolver<'_> {
             mode: raw.mode.unwrap_or(Mode::Auto),
             window,
             publish,
+            webhooks,
+            probes,
             signers: raw.signers.unwrap_or_default(),
             stale: raw.stale.unwrap_or(super::Stale::Serve),
             start: raw.start.unwrap_or(Start::Generate),

@@ -124,8 +124,15 @@ impl<P: Ports> Context<'_, P> {
         let on_signers = wait.pending.iter().any(|p| matches!(p.because, Because::Uptake { .. } | Because::Unheard));
         let look = on_signers.then(|| self.ports.clock().wall + UPTAKE_LOOK);
         keyset.deadline = wait.until.into_iter().chain(look).min();
-        let status =
-            Status { document: keyset.document().cloned(), rules: Arc::clone(rules), wait, overdue, troubles: keyset.troubles(), at };
+        let status = Status {
+            document: keyset.document().cloned(),
+            rules: Arc::clone(rules),
+            wait,
+            overdue,
+            troubles: keyset.troubles(),
+            probes: keyset.probe_standings(),
+            at,
+        };
         self.ports.report(&id.keyset, Some(status));
         Then::Stop
     }
@@ -134,7 +141,8 @@ impl<P: Ports> Context<'_, P> {
         let now = self.ports.clock().wall;
         let facts = Waits::at(document, rules, now).facts;
         let socket = places::observe_signer_socket(keyset, document, &facts, self.serving_since, now);
-        let (verifier_places, mut signer_places) = places::observe(keyset);
+        let (mut verifier_places, mut signer_places) = places::observe(keyset, now);
+        verifier_places.extend(keyset.probe_places(document, now));
         signer_places.push(socket);
         keyset.late_commits.retain(|kid, _| document.live_key(kid).is_some());
         Observed {
@@ -176,12 +184,15 @@ impl<P: Ports> Context<'_, P> {
         }
         let (places, signers_left) = (keyset.places.clone(), keyset.signers_left.clone());
         let seen = keyset.sighting.as_ref();
-        if seen.is_some_and(|s| s.generation == document.generation && s.places == places && s.signers_left == signers_left) {
+        let probes = keyset.probe_memories(document);
+        let known = |s: &Sighting| s.places == places && s.signers_left == signers_left && probes.as_ref().is_none_or(|p| s.probes == *p);
+        if seen.is_some_and(|s| s.generation == document.generation && known(s)) {
             return;
         }
         let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
         let revoked = document.revoked_kids();
-        let sighting = Sighting { generation: document.generation, digest, places, signers_left, revoked, removing: false };
+        let probes = probes.unwrap_or_default();
+        let sighting = Sighting { generation: document.generation, digest, places, signers_left, probes, revoked, removing: false };
         match self.ports.witness().note(id, &sighting).await {
             Ok(()) => {
                 keyset.sighting = Some(sighting);

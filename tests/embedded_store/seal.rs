@@ -86,6 +86,7 @@ async fn an_older_record_that_was_put_back_does_not_open() {
         digest: two.digest(),
         places: BTreeMap::new(),
         signers_left: BTreeMap::new(),
+        probes: BTreeMap::new(),
         revoked: Vec::new(),
         removing: false,
     };

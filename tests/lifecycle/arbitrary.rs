@@ -287,6 +287,7 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
                     verifier,
                     uptake_bound,
                     shared_store,
+                    probed: keyrota::policy::Probed::default(),
                     standing,
                 }
             },
@@ -296,10 +297,11 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
 
 fn observed() -> BoxedStrategy<Observed> {
     let times = || btree_map(any_kid(), moment(), 0..40);
-    let verifier_place = (any::<bool>(), times()).prop_map(|(target, carries)| VerifierPlace {
+    let verifier_place = (any::<bool>(), times(), option::of(moment())).prop_map(|(target, carries, as_of)| VerifierPlace {
         name: "place".into(),
         kind: if target { PlaceKind::Target } else { PlaceKind::Probe },
         carries,
+        as_of,
     });
     let signer_place = times().prop_map(|left| SignerPlace { name: "place".into(), left });
     let fault = option::weighted(

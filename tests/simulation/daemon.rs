@@ -13,6 +13,7 @@ use keyrota::reconcile::operate::Request;
 use keyrota::reconcile::{Reconciler, Status, Wanted};
 use keyrota::time::{Span, Timestamp};
 
+use crate::edge;
 use crate::mutants::Mutant;
 use crate::outside::{NAME, Shared, SimPorts, lock};
 
@@ -43,6 +44,8 @@ pub struct Daemon {
     pub frozen_until: Option<Timestamp>,
     /// What its policy file says.
     pub wanted: Wanted,
+    /// True time of its next look at the edge.
+    pub probe_at: Option<Timestamp>,
     pub policy_changed: bool,
     pub policy_broken: bool,
     pub events: Vec<Event>,
@@ -113,6 +116,25 @@ impl Daemon {
         let offset = lock(shared).hosts[self.host].offset;
         let deadline = deadline.map(|wall| Timestamp::from_millis(wall.as_millis() - offset));
         [process.poll_at, deadline].into_iter().flatten().min()
+    }
+
+    /// Looks at the edge if it is time to and nothing else is under way; what it sees brings on a pass.
+    pub fn look_outside(&mut self, shared: &Shared) {
+        let now = lock(shared).now;
+        if self.is_frozen(now) || self.probe_at.is_none_or(|at| at > now) {
+            return;
+        }
+        // While nobody waits for what it shows, days would be long for nothing.
+        let waited_for = lock(shared).current().0.is_some_and(edge::is_waited_for);
+        let Some(process) = self.process.as_mut().filter(|_| waited_for) else {
+            self.probe_at = Some(now + edge::probe().every);
+            return;
+        };
+        let Some(reconciler) = process.reconciler.as_mut().filter(|_| process.pass.is_none()) else { return };
+        let look = edge::seen(shared, self.host);
+        reconciler.saw(&NAME.parse().unwrap(), edge::URL, &look, &mut self.events);
+        process.poll_at = Some(now);
+        self.probe_at = Some(now + edge::probe().every);
     }
 
     /// Begins a pass, or goes one port call further.

@@ -35,6 +35,7 @@ pub struct Population {
 pub struct Exposure {
     pub http: Population,
     pub file: Population,
+    pub edge: Population,
     /// Until when tokens of a key may be alive.
     tokens: BTreeMap<Kid, Timestamp>,
     /// Until when a signer may go on minting with a key.
@@ -86,12 +87,14 @@ impl Exposure {
         &mut self,
         http: &[BTreeSet<Kid>],
         file: &[BTreeSet<Kid>],
+        edge: &[BTreeSet<Kid>],
         handed: &BTreeSet<Kid>,
         truth: &Truth,
         now: Timestamp,
     ) -> Result<(), String> {
         self.http.see(http, truth, now);
         self.file.see(file, truth, now);
+        self.edge.see(edge, truth, now);
         for kid in handed {
             self.kids_seen_active.insert(kid.clone());
             self.minting.insert(kid.clone(), now + truth.signer_refresh);
@@ -106,9 +109,11 @@ impl Exposure {
         self.tokens.retain(|_, until| now < *until);
         self.check(http, "an HTTP listener that is ready", now)?;
         self.check(file, "a file", now)?;
+        self.check(edge, "the edge", now)?;
         let caches = |p: &Population| p.usable.keys().cloned().collect::<Vec<_>>();
         self.check(&caches(&self.http), "a verifier's cache of an HTTP listener", now)?;
-        self.check(&caches(&self.file), "a verifier's cache of a file", now)
+        self.check(&caches(&self.file), "a verifier's cache of a file", now)?;
+        self.check(&caches(&self.edge), "a verifier's cache of the edge", now)
     }
 
     fn check(&mut self, sets: &[BTreeSet<Kid>], place: &str, now: Timestamp) -> Result<(), String> {

@@ -43,7 +43,7 @@ pub fn all() -> Vec<(&'static str, Named)> {
     ]
 }
 
-const DAY: Span = Span::days(1);
+pub const DAY: Span = Span::days(1);
 
 /// A keyset that waits for signers up to twelve hours, with one that is stuck for six from just before the first change-over.
 fn with_a_stuck_signer(seed: u64, mutant: Option<Mutant>) -> World {
@@ -75,7 +75,7 @@ fn restart_with_a_stuck_signer(mutant: Option<Mutant>) -> Result<(), String> {
     Ok(())
 }
 
-fn done(mut world: World, until: Span) -> Result<(), String> {
+pub fn done(mut world: World, until: Span) -> Result<(), String> {
     world.live(until)?;
     world.must_have_converged()
 }

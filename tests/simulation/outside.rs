@@ -27,6 +27,7 @@ use keyrota::witness::{Sighting, Witness, WitnessError};
 
 use crate::aws::{Account, SimAws};
 use crate::aws_fake::Chance;
+use crate::edge::Edge;
 use crate::mutants::Mutant;
 
 /// One file that a target writes.
@@ -112,6 +113,8 @@ pub struct Outside {
     pub in_swap: bool,
     /// Documents are kept there, and `versions` follows what comes into force there.
     pub account: Option<Account>,
+    /// Verifiers fetch from there too, and daemons look at it.
+    pub edge: Option<Edge>,
 }
 
 pub type Shared = Arc<Mutex<Outside>>;

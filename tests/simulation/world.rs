@@ -17,6 +17,7 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
+use crate::edge::Edge;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
 use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
@@ -78,6 +79,8 @@ pub enum Act {
     Restore {
         from: Span,
     },
+    /// The server of somebody else's does something; the daemons look at once.
+    Edge(Box<dyn Fn(&mut Edge, &Document)>),
     /// A signer begins to report to the daemon of this host, and is stuck for a while.
     Signer {
         host: usize,
@@ -89,6 +92,32 @@ pub enum Act {
         lasts: Span,
     },
     Check(Check),
+}
+
+impl Act {
+    /// What happens, for stories of failure.
+    fn told(&self) -> String {
+        match self {
+            Act::Crash { daemon, down_for } => format!("daemon {daemon} crashes for {down_for}"),
+            Act::Start { daemon } => format!("daemon {daemon} starts"),
+            Act::Freeze { daemon, lasts } => format!("daemon {daemon} is frozen for {lasts}"),
+            Act::StoreAway { hosts, away } => format!("the store is away from {hosts:?}: {away}"),
+            Act::WitnessAway { host, away } => format!("the witness is away from {host}: {away}"),
+            Act::FilesAway { host, away } => format!("files are away from {host}: {away}"),
+            Act::StepClock { host, by } => format!("the clock of {host} is set by {by} ms"),
+            Act::Alter { host } => format!("the files of {host} are altered"),
+            Act::Edit { daemons, .. } => format!("the policy of {daemons:?} is edited"),
+            Act::Truth(_) => "signers and verifiers change their ways".into(),
+            Act::BreakPolicy { daemon, broken } => format!("the policy file of {daemon} is broken: {broken}"),
+            Act::Operator(_) => "the operator does something".into(),
+            Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
+            Act::Restore { from } => format!("the store is put back by {from}"),
+            Act::Edge(_) => "the edge does something".into(),
+            Act::Signer { host, name, stuck_for } => format!("signer {name} of {host} is stuck for {stuck_for}"),
+            Act::SlowKeys { lasts } => format!("keys are slow for {lasts}"),
+            Act::Check(_) => "a check".into(),
+        }
+    }
 }
 
 pub struct World {
@@ -147,6 +176,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         verifier: VerifierShape::Overlapping,
         uptake_bound: None,
         shared_store: true,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -192,9 +222,10 @@ impl World {
             log: Vec::new(),
             in_swap: false,
             account: None,
+            edge: None,
         };
         let shared = Arc::new(Mutex::new(outside));
-        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), inception: None };
+        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), probes: Vec::new().into(), inception: None };
         let daemons = (0..daemons)
             .map(|host| Daemon {
                 host,
@@ -202,6 +233,7 @@ impl World {
                 frozen_until: None,
                 wanted: wanted.clone(),
                 policy_changed: false,
+                probe_at: None,
                 policy_broken: false,
                 events: Vec::new(),
                 requests: VecDeque::new(),
@@ -300,6 +332,9 @@ impl World {
             }
             return self.look();
         }
+        for daemon in &mut self.daemons {
+            daemon.look_outside(&self.shared);
+        }
         let busy: Vec<usize> = (0..self.daemons.len())
             .filter(|d| self.daemons[*d].is_under_way(now) || self.daemons[*d].wants_to_look(&self.shared))
             .collect();
@@ -351,10 +386,11 @@ impl World {
     /// Nobody has anything to do: on to the next event.
     fn leap(&mut self) -> Result<(), String> {
         let looks = self.daemons.iter().filter_map(|d| d.next_look(&self.shared));
+        let probes = self.daemons.iter().filter_map(|d| d.probe_at);
         let thaws = self.daemons.iter().filter_map(|d| d.frozen_until);
         let acts = self.acts.last().map(|(at, _)| *at);
         let now = self.now();
-        let next = looks.chain(thaws).chain(acts).filter(|at| *at > now).min().unwrap_or(self.end).min(self.end);
+        let next = looks.chain(probes).chain(thaws).chain(acts).filter(|at| *at > now).min().unwrap_or(self.end).min(self.end);
         self.pass_time(next.max(now + Span::millis(1)))?;
         self.look()
     }
@@ -400,7 +436,7 @@ impl World {
     }
 
     /// The adversary looks at everything that can be got hold of.
-    fn look(&mut self) -> Result<(), String> {
+    pub fn look(&mut self) -> Result<(), String> {
         self.excuse_emergencies();
         self.excuse_what_was_lost();
         self.heed_revocations()?;
@@ -445,32 +481,14 @@ impl World {
             cache_max_age: least(self.wish.cache_max_age, FactName::CacheMaxAge),
             clock_skew: self.wish.clock_skew,
         };
-        let seen = self.exposure.look(&http, &file, &handed, &truth, now);
+        let edge = self.edge_set(&http);
+        let seen = self.exposure.look(&http, &file, &edge, &handed, &truth, now);
         if self.unsettled { Ok(()) } else { seen }
     }
 
     fn act(&mut self, act: Act) -> Result<(), String> {
         let now = self.now();
-        let name = match &act {
-            Act::Crash { daemon, down_for } => format!("daemon {daemon} crashes for {down_for}"),
-            Act::Start { daemon } => format!("daemon {daemon} starts"),
-            Act::Freeze { daemon, lasts } => format!("daemon {daemon} is frozen for {lasts}"),
-            Act::StoreAway { hosts, away } => format!("the store is away from {hosts:?}: {away}"),
-            Act::WitnessAway { host, away } => format!("the witness is away from {host}: {away}"),
-            Act::FilesAway { host, away } => format!("files are away from {host}: {away}"),
-            Act::StepClock { host, by } => format!("the clock of {host} is set by {by} ms"),
-            Act::Alter { host } => format!("the files of {host} are altered"),
-            Act::Edit { daemons, .. } => format!("the policy of {daemons:?} is edited"),
-            Act::Truth(_) => "signers and verifiers change their ways".into(),
-            Act::BreakPolicy { daemon, broken } => format!("the policy file of {daemon} is broken: {broken}"),
-            Act::Operator(_) => "the operator does something".into(),
-            Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
-            Act::Restore { from } => format!("the store is put back by {from}"),
-            Act::Signer { host, name, stuck_for } => format!("signer {name} of {host} is stuck for {stuck_for}"),
-            Act::SlowKeys { lasts } => format!("keys are slow for {lasts}"),
-            Act::Check(_) => "a check".into(),
-        };
-        lock(&self.shared).log.push(format!("{now} -- {name}"));
+        lock(&self.shared).log.push(format!("{now} -- {}", act.told()));
         match act {
             Act::Crash { daemon, down_for } => {
                 self.daemons[daemon].crash();
@@ -532,6 +550,7 @@ impl World {
                 }
             }
             Act::Restore { from } => self.put_back(from),
+            Act::Edge(change) => self.edge_does(&*change)?,
             Act::Signer { host, name, stuck_for } => {
                 let signer = Signer { name: name.parse().unwrap(), stuck: (now, now + stuck_for), moves: Vec::new(), uses: None };
                 lock(&self.shared).hosts[host].signers.push(signer);

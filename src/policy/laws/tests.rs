@@ -16,6 +16,7 @@ fn figures(spec: &KeySpec) -> Figures<'_> {
         facts,
         rotate_every,
         max_window_wait: Span::ZERO,
+        look_within: Span::ZERO,
         max_age: None,
         rollback_window: None,
         jitter: Span::ZERO,

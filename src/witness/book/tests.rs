@@ -19,6 +19,7 @@ fn sighting(generation: u64) -> Sighting {
         generation: Generation(generation),
         digest: Digest::of(&generation.to_be_bytes()),
         places: BTreeMap::from([("file /etc/keys.json".to_owned(), place)]),
+        probes: BTreeMap::new(),
         revoked: Vec::new(),
         removing: false,
         signers_left: since,
