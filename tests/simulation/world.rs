@@ -360,7 +360,7 @@ impl World {
     }
 
     /// Others hear of a change when they next look: as late as they may.
-    fn spread_news(&mut self, before: u64, by: Option<usize>) {
+    pub fn spread_news(&mut self, before: u64, by: Option<usize>) {
         let mut outside = lock(&self.shared);
         if outside.revisions == before {
             return;
@@ -559,21 +559,6 @@ impl World {
             Act::Check(check) => check(self)?,
         }
         Ok(())
-    }
-
-    /// The store is as it was this long ago.
-    fn put_back(&mut self, from: Span) {
-        let now = self.now();
-        (self.put_back, self.unsettled) = (true, true);
-        let mut outside = lock(&self.shared);
-        let then = now.minus(from);
-        let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
-        outside.revisions += 1;
-        let version = Version { at: now, document: old, revision: outside.revisions };
-        outside.versions.push(version);
-        let before = outside.revisions - 1;
-        drop(outside);
-        self.spread_news(before, None);
     }
 
     fn nudge(&mut self, host: usize, now: Timestamp) {
