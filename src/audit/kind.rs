@@ -13,7 +13,7 @@ macro_rules! kinds {
         #[allow(clippy::doc_markdown, reason = "subjects are the journal's, with its fields in them")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind {
-            $(#[doc = $subject] $kind,)+
+            $(#[doc = concat!("`", $name, "`.")] $kind,)+
         }
 
         impl Kind {

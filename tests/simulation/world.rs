@@ -360,7 +360,7 @@ impl World {
     }
 
     /// Others hear of a change when they next look: as late as they may.
-    fn spread_news(&mut self, before: u64, by: Option<usize>) {
+    pub fn spread_news(&mut self, before: u64, by: Option<usize>) {
         let mut outside = lock(&self.shared);
         if outside.revisions == before {
             return;
@@ -550,18 +550,7 @@ impl World {
                     self.daemons[daemon].requests.push_back(Request { keyset, verb, by, reason, dry_run: false, seen: None });
                 }
             }
-            Act::Restore { from } => {
-                (self.put_back, self.unsettled) = (true, true);
-                let mut outside = lock(&self.shared);
-                let then = now.minus(from);
-                let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
-                outside.revisions += 1;
-                let version = Version { at: now, document: old, revision: outside.revisions };
-                outside.versions.push(version);
-                let before = outside.revisions - 1;
-                drop(outside);
-                self.spread_news(before, None);
-            }
+            Act::Restore { from } => self.put_back(from),
             Act::Edge(change) => self.edge_does(&*change)?,
             Act::Signer { host, name, stuck_for } => {
                 let signer = Signer { name: name.parse().unwrap(), stuck: (now, now + stuck_for), moves: Vec::new(), uses: None };
