@@ -276,8 +276,7 @@ impl Ports for SimPorts {
         // Reports from before this process began are not known to it, and each signer takes its time to report again.
         let told = |signer: &Signer| {
             let known_from = self.began + Span::minutes(4);
-            let latest =
-                signer.moves.iter().filter(|(_, at)| *at < known_from).next_back().map(|(generation, _)| (*generation, known_from));
+            let latest = signer.moves.iter().rfind(|(_, at)| *at < known_from).map(|(generation, _)| (*generation, known_from));
             let later = signer.moves.iter().filter(|(_, at)| *at >= known_from).copied();
             let moves: Vec<_> = latest.into_iter().chain(later).map(|(generation, at)| (generation, wall(at))).collect();
             let heard_at = wall(outside.now);
