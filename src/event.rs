@@ -119,6 +119,19 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An operator took a keyset a part of its way to another store.
+    Migrated {
+        /// Which.
+        keyset: KeysetId,
+        /// The generation in force there.
+        generation: Generation,
+        /// Which part, as half a sentence.
+        what: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The wall clock was set.
     ClockSet {
         /// By how much.
@@ -149,6 +162,7 @@ pub enum EventKind {
     UptakeOverrun,
     Accepted,
     Removed,
+    Migrated,
 }
 
 impl EventKind {
@@ -171,6 +185,7 @@ impl EventKind {
             Self::UptakeOverrun => "uptake-overrun",
             Self::Accepted => "accepted",
             Self::Removed => "removed",
+            Self::Migrated => "migrated",
         }
     }
 }
@@ -182,6 +197,8 @@ pub enum Part {
     Store,
     /// What this host has seen before.
     Witness,
+    /// Another replica decides under another policy.
+    Policy,
     /// Making a key.
     Keygen,
     /// Writing the target of that name.
@@ -195,6 +212,7 @@ impl fmt::Display for Part {
         match self {
             Self::Store => f.write_str("the store"),
             Self::Witness => f.write_str("the witness"),
+            Self::Policy => f.write_str("one policy on all replicas"),
             Self::Keygen => f.write_str("the making of keys"),
             Self::Target(name) => write!(f, "target {name}"),
             Self::Probe(url) => write!(f, "probe {url}"),
@@ -240,6 +258,7 @@ impl fmt::Display for Event {
             Self::Accepted { keyset, by } => write!(f, "{keyset}: {by} accepted that its document is gone"),
             Self::ClockAccepted { environment, by } => write!(f, "{environment}: {by} accepted the wall clock as it is"),
             Self::Removed { keyset, by, reason, .. } => write!(f, "{keyset}: {by} removed it with everything it wrote ({reason})"),
+            Self::Migrated { keyset, what, by, reason, .. } => write!(f, "{keyset}: {what}, in the name of {by} ({reason})"),
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
             Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
         }

@@ -317,7 +317,11 @@ impl<P: Ports> Reconciler<P> {
     /// Gives a keyset the wishes of its policy, or those of an orphan.
     fn assign(&mut self, name: &KeysetName) {
         let Some(keyset) = self.keysets.get_mut(name) else { return };
-        keyset.wanted = self.wanted.get(name).cloned();
+        let wanted = self.wanted.get(name).cloned();
+        if keyset.wanted != wanted || keyset.ruled_since.is_none() {
+            keyset.ruled_since = Some(self.ports.clock().wall);
+        }
+        keyset.wanted = wanted;
         keyset.keep_wanted_probes();
         let orphaned = keyset.wanted.is_none() && !keyset.places.is_empty();
         if orphaned || keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {

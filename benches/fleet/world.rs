@@ -99,8 +99,8 @@ impl<S: Store> Store for Counted<S> {
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.store.swap(expected, next).await
     }
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
-        self.store.remove(keyset, expected).await
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
+        self.store.remove(keyset, expected, recovery).await
     }
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);

@@ -102,6 +102,12 @@ impl Line {
                 reason: Some(reason.clone()),
                 ..plain(Kind::Removed, Some(keyset))?
             }),
+            Event::Migrated { keyset, generation, by, reason, .. } => Some(Self {
+                generation: Some(*generation),
+                actor: Some(by.clone()),
+                reason: Some(reason.clone()),
+                ..plain(Kind::Migrated, Some(keyset))?
+            }),
             Event::ClockSet { .. } => plain(Kind::ClockSet, None),
             Event::ClockBack => plain(Kind::ClockBack, None),
         }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::environment::{Command, Environment};
+use super::keeping::Keeping;
 use super::policies::Policies;
 use crate::clock::Reading;
 use crate::document::Document;
+use crate::event::Part;
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::publish::{ReadBack, read_back};
 use crate::reconcile::Status;
@@ -47,7 +49,7 @@ fn shared(state_dir: &Path, master_key: Option<&Path>) -> Vec<Finding> {
         findings.push(private(path));
         if path.parent() == Some(state_dir) {
             let says = "the master key lies beside the store it opens, so whoever copies the directory has both";
-            let hint = "give it as systemd's credential keyrota-master-key, or with --master-key-file from elsewhere";
+            let hint = "give it as systemd's credential keyrota.master-key, or with --master-key-file from elsewhere";
             findings.push(Finding::not_ok(Verdict::Warning, "permissions", path.display(), says, hint));
         }
     }
@@ -98,6 +100,7 @@ impl Environment {
             }
         };
         findings.push(self.writable().await);
+        findings.extend(self.store.permissions().await.iter().map(Finding::of_permission));
         let documents = self.documents(&names, &mut findings).await;
         self.continuity(&documents, &mut findings).await;
         self.targets(&documents, &mut findings).await;
@@ -142,6 +145,7 @@ impl Environment {
         let mut document = Document::empty(id, crate::key::KeyClass::Hmac);
         document.generation = crate::name::Generation::FIRST;
         match self.ports.store.swap(Some(&Revision("no such revision".into())), &document).await {
+            Err(SwapError::Conflict) if matches!(self.store, Keeping::Aws(_)) => Finding::ok("store", &self.board.name, "it answers"),
             Err(SwapError::Conflict) => Finding::ok("store", &self.board.name, "it can be read, and takes writes"),
             Ok(_) => {
                 let says = "it made a change that it had to refuse";
@@ -272,7 +276,8 @@ impl Environment {
 fn of_status(id: &KeysetId, status: &Status, findings: &mut Vec<Finding>) {
     let look = format!("`keyrota status {id}`");
     for trouble in &status.troubles {
-        findings.push(Finding::not_ok(Verdict::Broken, "rotation", id, &trouble.what, &look));
+        let verdict = if trouble.part == Part::Policy { Verdict::Warning } else { Verdict::Broken };
+        findings.push(Finding::not_ok(verdict, "rotation", id, &trouble.what, &look));
     }
     if let Some(overdue) = &status.overdue {
         let says = format!("its change-over is overdue since {}: {}", overdue.since, overdue.because);

@@ -12,6 +12,7 @@ use crate::name::KeysetName;
 use crate::observed::SignerReport;
 use crate::publish::Files;
 use crate::reconcile::{Ports, Status};
+use crate::systemd::watchdog::Watchdog;
 use crate::witness::book::WitnessBook;
 
 /// The ports of one environment.
@@ -21,6 +22,7 @@ pub struct RealPorts {
     pub orders: Orders,
     pub files: Files,
     pub board: Arc<EnvironmentBoard>,
+    pub watchdog: Arc<Watchdog>,
 }
 
 impl Ports for RealPorts {
@@ -61,6 +63,7 @@ impl Ports for RealPorts {
     }
 
     fn report(&self, keyset: &KeysetName, status: Option<Status>) {
+        self.watchdog.step(&self.board.name, Reading::now());
         match status {
             None => self.board.take_off(keyset),
             Some(status) => {

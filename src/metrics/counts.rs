@@ -107,7 +107,8 @@ impl Counts {
             }
             Event::TroubleOver { keyset, part: Part::Target(name) } => {
                 if let Some(target) = self.entry(keyset).lock().targets.get_mut(name) {
-                    target.drift = false;
+                    // It was read back as it must be, whoever made it so.
+                    *target = Target { last_success: Some(now), last_attempt: Some(now), drift: false, ..*target };
                 }
             }
             Event::TargetRemoved { keyset, target } | Event::TargetLeft { keyset, target, .. } => {
@@ -124,6 +125,7 @@ impl Counts {
             | Event::ClockAccepted { .. }
             | Event::Removed { .. }
             | Event::ClockSet { .. }
+            | Event::Migrated { .. }
             | Event::ClockBack => {}
         }
     }
@@ -188,6 +190,10 @@ mod tests {
         expect(&["/b.pem"]);
         assert_eq!(counted.lock().targets.len(), 1, "a target that is not wanted any more vanishes, the other keeps its count");
         assert_eq!(counted.lock().targets.get("/b.pem"), Some(&failed));
+        let later = at + Span::hours(1);
+        counts.record(&Event::TroubleOver { keyset: id.clone(), part: Part::Target("/b.pem".into()) }, later);
+        let over = Target { failed: 1, last_success: Some(later), last_attempt: Some(later), drift: false, ..Target::default() };
+        assert_eq!(counted.lock().targets.get("/b.pem"), Some(&over), "it agrees again although nothing had to be written");
         counts.retain(|_| false);
         assert!(counts.of(&id).is_none());
     }

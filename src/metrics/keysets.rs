@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counts::Counted;
 use super::text::{Head, Kind, sample};
 use crate::board::Served;
-use crate::document::{Document, FactName, StateName, Trigger};
+use crate::document::{Document, End, FactName, StateName, Tombstone, Trigger};
 use crate::lifecycle::StepKind;
 use crate::name::KeysetId;
 use crate::observed::SignerReport;
@@ -64,6 +64,12 @@ impl Row {
     fn document(&self) -> Option<&Document> {
         self.status.as_ref()?.document.as_deref()
     }
+
+    /// Revoked keys that somebody may still accept.
+    fn unconfirmed(&self) -> impl Iterator<Item = &Tombstone> {
+        let tombstones = self.document().into_iter().flat_map(|d| &d.tombstones);
+        tombstones.filter(|tombstone| matches!(tombstone.end, End::Revoked { confirmed_at: None, .. }))
+    }
 }
 
 const fn gauge(name: &'static str, help: &'static str, write: fn(&Row, &mut Samples<'_>)) -> Family {
@@ -75,7 +81,7 @@ const fn counter(name: &'static str, help: &'static str, write: fn(&Row, &mut Sa
 }
 
 /// Every family with a label `keyset`.
-pub(super) const FAMILIES: [Family; 30] = [
+pub(super) const FAMILIES: [Family; 31] = [
     gauge("keyrota_key_age_seconds", "Time since the key was generated.", |row, out| {
         for live in row.document().into_iter().flat_map(Document::live) {
             let age = out.now.since(live.key.created_at);
@@ -195,12 +201,16 @@ pub(super) const FAMILIES: [Family; 30] = [
             }
         }
     }),
-    gauge("keyrota_publish_last_success_timestamp_seconds", "When the target was last written (0: not since the start).", |row, out| {
-        let Some(counts) = &row.counts else { return };
-        for (name, target) in &counts.lock().targets {
-            out.at(&[("target", name)], target.last_success);
-        }
-    }),
+    gauge(
+        "keyrota_publish_last_success_timestamp_seconds",
+        "When the target was last written, or agreed again (0: not since the start).",
+        |row, out| {
+            let Some(counts) = &row.counts else { return };
+            for (name, target) in &counts.lock().targets {
+                out.at(&[("target", name)], target.last_success);
+            }
+        },
+    ),
     gauge("keyrota_publish_last_attempt_timestamp_seconds", "When writing was last tried (0: not since the start).", |row, out| {
         let Some(counts) = &row.counts else { return };
         for (name, target) in &counts.lock().targets {
@@ -235,12 +245,19 @@ pub(super) const FAMILIES: [Family; 30] = [
         },
     ),
     gauge("keyrota_revocation_unconfirmed", "Revoked, and not yet seen gone everywhere.", |row, out| {
-        for tombstone in row.document().into_iter().flat_map(|d| &d.tombstones) {
-            if let crate::document::End::Revoked { confirmed_at: None, .. } = tombstone.end {
-                out.put(&[("kid", tombstone.kid.as_str())], 1.0);
-            }
+        for tombstone in row.unconfirmed() {
+            out.put(&[("kid", tombstone.kid.as_str())], 1.0);
         }
     }),
+    gauge(
+        "keyrota_revocation_due_timestamp_seconds",
+        "When a revoked key that is not yet seen gone must be out of every cache of verifiers that keep the facts.",
+        |row, out| {
+            for tombstone in row.unconfirmed() {
+                out.at(&[("kid", tombstone.kid.as_str())], row.waits.map(|w| tombstone.ended_at + w.facts.forgetting()));
+            }
+        },
+    ),
 ];
 
 const fn trigger_name(trigger: Trigger) -> &'static str {

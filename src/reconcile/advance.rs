@@ -66,6 +66,7 @@ impl<P: Ports> Context<'_, P> {
             self.ports.report(&id.keyset, None);
             return Then::Stop;
         };
+        keyset.compare_policies(id, &rules, events);
         let class = rules.spec.class();
         let document = keyset.document().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
         let mut fault = self.fault.clone().or_else(|| class_fault(&document, &rules));

@@ -17,7 +17,7 @@ use crate::operator::preview::{Death, Preview};
 use crate::operator::removable;
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
 use crate::witness::{Sighting, Witness as _};
 
@@ -30,6 +30,8 @@ pub struct Removal {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// For how long the store is to let it be undone, if it has such a thing.
+    pub recovery: Span,
     /// Only say what would happen.
     pub dry_run: bool,
     /// The fingerprint of the preview that the operator agreed to.
@@ -87,13 +89,14 @@ impl<P: Ports> Context<'_, P> {
         let written = keyset.places.clone();
         self.note_removing(id, keyset, &document, true).await?;
         preview.notes.extend(places::clear_all(self.ports, id, keyset, events).await);
-        if let Err(error) = self.ports.store().remove(&id.keyset, &revision).await {
+        if let Err(error) = self.ports.store().remove(&id.keyset, &revision, removal.recovery).await {
             // It stays, so what was taken away is written again in the next pass.
             keyset.places = written;
             self.note_removing(id, keyset, &document, false).await?;
             return Err(match error {
                 SwapError::Conflict => Obstacle::Moved(id.clone()),
                 SwapError::Indeterminate(_) => Obstacle::Indeterminate(error.to_string(), id.clone()),
+                SwapError::Invalid(what) if what.contains("; hint: ") => Obstacle::Fault(what),
                 SwapError::Unavailable(_) | SwapError::Invalid(_) => Obstacle::Store(error.to_string()),
             });
         }

@@ -12,7 +12,9 @@ pub mod calls;
 mod claim;
 mod marks;
 pub mod pace;
+pub mod permissions;
 mod read;
+mod removal;
 pub mod sdk;
 mod swap;
 mod sweep;
@@ -172,13 +174,9 @@ impl<C: Calls, T: Time> Store for AwsStore<C, T> {
         }
     }
 
-    /// Refused: the daemon's role is not allowed to delete, so that whoever breaks into the daemon cannot either.
-    async fn remove(&self, keyset: &KeysetName, _: &Revision) -> Result<(), SwapError> {
-        let (id, name) = (self.0.id(keyset), self.0.secret_name(keyset));
-        Err(SwapError::Invalid(format!(
-            "keyset {id}: keyrota does not delete secrets; hint: `aws secretsmanager delete-secret --secret-id {name}` by somebody who \
-             may, then `keyrota accept {id}`"
-        )))
+    /// Schedules the secret's deletion: until its recovery window is over it can be restored, and its name is taken.
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
+        self.0.schedule_deletion(keyset, &VersionId(expected.0.clone()), recovery).await
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

@@ -8,7 +8,9 @@ mod contract;
 mod crowd;
 mod faults;
 mod fixture;
+mod permissions;
 mod races;
+mod removals;
 mod sweeps;
 
 use contract::Fixture;

@@ -165,6 +165,10 @@ impl Calls for SimCalls {
         self.reaching(self.2.describe(secret)).await
     }
 
+    async fn delete(&self, secret: &str, window: Span) -> Result<(), CallError> {
+        self.reaching(self.2.delete(secret, window)).await
+    }
+
     async fn list(&self, prefix: &str, page: Option<&str>) -> Result<Page, CallError> {
         let page = self.reaching(self.2.list(prefix, page)).await?;
         let mut outside = lock(&self.0);

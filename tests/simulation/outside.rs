@@ -326,10 +326,10 @@ impl Store for SimStore {
         }
     }
 
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
         match self {
-            Self::Plain(store) => store.remove(keyset, expected).await,
-            Self::Aws(store) => store.remove(keyset, expected).await,
+            Self::Plain(store) => store.remove(keyset, expected, recovery).await,
+            Self::Aws(store) => store.remove(keyset, expected, recovery).await,
         }
     }
 
@@ -400,7 +400,7 @@ impl Store for PlainStore {
         answer
     }
 
-    async fn remove(&self, _: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, _: &KeysetName, expected: &Revision, _: Span) -> Result<(), SwapError> {
         GiveWay(false).await;
         let mut outside = lock(&self.0);
         if outside.hosts[self.1].store_away {

@@ -88,6 +88,10 @@ impl<C: Calls, T: Time> Inner<C, T> {
                 let Some(keyset) = secret.name.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<KeysetName>().ok()) else {
                     continue;
                 };
+                // One that waits to be deleted is gone, unless somebody here wants it.
+                if secret.deleted && !self.watched().contains(&keyset) {
+                    continue;
+                }
                 let ours = secret.tags.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1);
                 if ours || self.marks().is_there(&keyset) || self.watched().contains(&keyset) {
                     found.insert(keyset, secret);
