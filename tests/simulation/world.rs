@@ -17,7 +17,7 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
-use crate::edge::Edge;
+use crate::edge::Doing;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
 use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
@@ -80,7 +80,7 @@ pub enum Act {
         from: Span,
     },
     /// The server of somebody else's does something; the daemons look at once.
-    Edge(Box<dyn Fn(&mut Edge, &Document)>),
+    Edge(Doing),
     /// A signer begins to report to the daemon of this host, and is stuck for a while.
     Signer {
         host: usize,
