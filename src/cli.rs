@@ -7,6 +7,7 @@
 
 pub mod args;
 mod audit;
+mod backup;
 pub mod check;
 pub mod client;
 pub mod doctor;
@@ -16,6 +17,7 @@ pub mod kids;
 pub mod moment;
 pub mod paths;
 pub mod plan;
+pub mod rekey;
 pub mod status;
 pub mod style;
 pub mod table;
@@ -87,6 +89,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Import(args) => verbs::ask(&verbs::import::asked(&args)?, &args.flags),
         Command::Export(args) => export::export(&args),
         Command::Purge(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Rekey(args) => rekey::rekey(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args),
         Command::Audit { command: AuditCommand::Tail(args) } => audit::tail(&args),

@@ -4,6 +4,7 @@
 //! It decides nothing. Each environment is a task of its own (`environment`), so that a slow store holds up nobody else; policies
 //! come and go through a channel to it (`policies`), and what happens comes back as events that go to the log and the counters.
 
+mod backup;
 mod doctor;
 mod environment;
 mod keeping;
@@ -12,6 +13,7 @@ mod orders;
 mod policies;
 mod ports;
 mod progress;
+mod rekey;
 mod trail;
 mod verbs;
 mod wakes;
@@ -43,6 +45,7 @@ use crate::store::master_key::MasterKeySource;
 use crate::store::seal::RandomId;
 use crate::witness::book::WitnessBook;
 use policies::Policies;
+use rekey::Rekeying;
 use wakes::Wakes;
 
 pub(crate) use logs::tell_head;
@@ -61,6 +64,7 @@ pub(crate) struct House {
     audit: Audit,
     forge: Arc<KeyForge>,
     state_dir: std::path::PathBuf,
+    rekeying: Rekeying,
     wakes: Wakes,
     stop: Stop,
 }
@@ -152,8 +156,18 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
             path.display()
         );
     }
-    let key = embedded.authentication_key(audit::PURPOSE).ok_or_else(|| anyhow!("the key of the audit trail cannot be derived"))?;
-    let audit = Audit::start(state_dir, key, witness.clone(), audit::Limits::default()).await;
+    if let Some(underway) = embedded.rekey_underway().await? {
+        tracing::warn!(
+            "a change of the master key was interrupted: from {} to {}; hint: `keyrota rekey` goes on, and both keys are needed until then",
+            underway.old,
+            underway.next
+        );
+    }
+    let trail_keys = {
+        let store = embedded.clone();
+        Arc::new(move || trail::trail_keys(&store))
+    };
+    let audit = Audit::start(state_dir, trail_keys, witness.clone(), audit::Limits::default()).await;
     let audit = audit.map_err(|why| anyhow!("the audit trail cannot be opened: {why}"))?;
     let metrics = Arc::new(Metrics::new(started)?);
     let wakes = Wakes::start().await?;
@@ -168,6 +182,7 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
         audit,
         forge,
         state_dir: state_dir.to_owned(),
+        rekeying: Rekeying::default(),
         wakes,
         stop,
     })

@@ -21,6 +21,7 @@ mod stall;
 pub mod status;
 pub mod verbs;
 pub mod verifiers;
+mod whole_store;
 
 use std::sync::Arc;
 

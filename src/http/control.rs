@@ -14,12 +14,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{StatusCode, Uri};
 
 use super::peers::{Peer, Users};
-use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs, whole_store};
 use crate::audit::Verified;
 use crate::name::EnvironmentName;
 use crate::policy::SignerAccess;
 use crate::status_report::ReloadReport;
+use crate::status_report::backup::{BackupReport, BackupRequest};
 use crate::status_report::doctor::DoctorReport;
+use crate::status_report::rekey::{RekeyReport, RekeyRequest};
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::time::{Span, Timestamp};
 
@@ -43,6 +45,15 @@ pub trait Control: Send + Sync + 'static {
 
     /// Whether the audit trail is as it was written.
     fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>>;
+
+    /// Begins to change the master key, or goes on with it, or says what that would do. The answer does not wait for the end.
+    fn rekey(&self, request: RekeyRequest, by: String) -> Told<'_, Result<RekeyReport, Refused>>;
+
+    /// How the change of the master key stands.
+    fn rekey_report(&self) -> Told<'_, Result<RekeyReport, Refused>>;
+
+    /// A back-up, encrypted for its recipients; without one if it was only asked what would be in it.
+    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>>;
 
     /// The lines of the audit trail since a moment.
     fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>>;
@@ -78,11 +89,14 @@ impl Room {
     }
 }
 
-/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload` and `POST /v1/verbs`. Each request must bear an [`axum::Extension`] of [`Peer`].
+/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs`, `/v1/rekey` and
+/// `POST /v1/backup`. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
     let users = Arc::clone(&door.users);
     Router::new()
         .route("/v1/verbs", post(verbs::verb).fallback(post_only))
+        .route("/v1/rekey", get(whole_store::rekey_report).post(whole_store::rekey).fallback(get_or_post))
+        .route("/v1/backup", post(whole_store::back_up).fallback(post_only))
         .route("/v1/audit", get(trail).fallback(get_only))
         .route("/v1/audit/verify", get(verify).fallback(get_only))
         .route("/v1/doctor", get(doctor).fallback(get_only))
@@ -95,6 +109,10 @@ pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
 
 async fn get_only() -> Refusal {
     Refusal::method("GET, HEAD")
+}
+
+async fn get_or_post() -> Refusal {
+    Refusal::method("GET, HEAD, POST")
 }
 
 async fn post_only() -> Refusal {

@@ -93,6 +93,9 @@ impl Counts {
             | Event::Accepted { .. }
             | Event::ClockAccepted { .. }
             | Event::Removed { .. }
+            | Event::MasterKeyChanged { .. }
+            | Event::BackedUp { .. }
+            | Event::RestoredFromBackup { .. }
             | Event::ClockSet { .. }
             | Event::ClockBack => {}
         }

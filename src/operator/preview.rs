@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::document::{Document, Intent, StateName};
 use crate::forecast::{forecast, placeholder};
 use crate::lifecycle::StepKind;
-use crate::name::{Generation, Kid};
+use crate::name::{EnvironmentName, Generation, Kid};
 use crate::observed::Observed;
 use crate::policy::VerifierShape;
 use crate::rules::Rules;
@@ -128,6 +128,25 @@ pub fn preview(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, 
         later,
         unheard,
     })
+}
+
+/// What removing a keyset means: every key goes, whatever is alive of it. `places` are those that it has written.
+pub fn of_removal<'a>(document: &Document, rules: &Rules, places: impl Iterator<Item = &'a str>, now: Timestamp) -> Preview {
+    let waits = Waits::at(document, rules, now);
+    let gone = Document::empty(document.id.clone(), document.class);
+    let deaths = deaths(document, &gone, &waits, now);
+    let mut notes: Vec<String> = places.map(|place| format!("{place} is removed")).collect();
+    notes.push("the keyset goes for good: its name can be used anew, its kids are forgotten".to_owned());
+    let kids: Vec<_> = deaths.iter().map(|d| d.kid.as_str()).collect();
+    let fingerprint = Digest::of(format!("remove {kids:?}").as_bytes());
+    Preview { generation: document.generation, deaths, notes, fingerprint, ..Preview::nothing() }
+}
+
+/// What purging an environment means, as sentences.
+pub fn of_purge(environment: &EnvironmentName) -> Vec<String> {
+    let targets = format!("every target of {environment} is looked at, and written anew if it holds what it should not");
+    let file = "the embedded store's file is written anew without freed pages, and its log is cut; no key changes, no token dies";
+    vec![targets, file.to_owned()]
 }
 
 /// Every key whose state differs.

@@ -176,7 +176,7 @@ impl<P: Ports> Context<'_, P> {
         }
         let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
         let revoked = document.revoked_kids();
-        let sighting = Sighting { generation: document.generation, digest, places, signers_left, revoked, removing: false };
+        let sighting = Sighting { generation: document.generation, digest, places, signers_left, revoked, removing: false, restored: None };
         match self.ports.witness().note(id, &sighting).await {
             Ok(()) => {
                 keyset.sighting = Some(sighting);
@@ -347,6 +347,10 @@ pub(super) fn sentence(verdict: &Verdict) -> String {
         Verdict::Forked { seen, found } => format!(
             "generation {found} of the document does not descend from generation {seen} that was seen here; \
              hint: two stores were mixed up? `keyrota accept` takes what is there now"
+        ),
+        Verdict::Restored { made_at } => format!(
+            "the document comes from a back-up of {made_at} and is held: what happened since is not known; \
+             hint: `keyrota restored` rotates everything; `keyrota accept` if nothing has changed since"
         ),
         Verdict::Continues | Verdict::BeyondLineage => String::new(),
     }

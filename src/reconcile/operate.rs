@@ -26,6 +26,9 @@ use crate::witness::{Verdict, Witness as _};
 /// How often a verb is judged anew because others change the keyset at the same time.
 const MOST_ATTEMPTS: usize = 16;
 
+/// How far the generations after a restored back-up lie beyond it: more changes than a keyset sees in the life of a host.
+const BEYOND_A_BACK_UP: u64 = 1_000_000;
+
 /// What an operator asks of one keyset.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -359,6 +362,9 @@ fn forget_sighting(id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) 
 fn filled_in(verb: &Verb, keyset: &Keyset) -> Verb {
     let revoked = || keyset.sighting.as_ref().map(|s| s.revoked.clone()).unwrap_or_default();
     let seen = keyset.sighting.as_ref().map_or(Generation(0), |s| s.generation);
+    // What a lost host counted after its last back-up was read by signers, who wait for what lies beyond.
+    let restored = keyset.sighting.as_ref().is_some_and(|s| s.restored.is_some());
+    let seen = if restored { Generation(seen.0.saturating_add(BEYOND_A_BACK_UP)) } else { seen };
     match verb {
         Verb::AcceptDocument { .. } => Verb::AcceptDocument { revoked: revoked(), seen },
         Verb::Restored { .. } => Verb::Restored { revoked: revoked(), seen },

@@ -8,15 +8,13 @@ use super::keyset::{Held, Keyset};
 use super::operate::{Obstacle, Operated};
 use super::{Ports, Reconciler, places};
 use crate::digest::Digest;
-use crate::document::{Document, StateName};
+use crate::document::Document;
 use crate::event::Event;
 use crate::name::{KeysetId, KeysetName};
-use crate::operator::preview::{Death, Preview};
+use crate::operator::preview::of_removal;
 use crate::operator::removable;
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
-use crate::time::Timestamp;
-use crate::waits::Waits;
 use crate::witness::{Sighting, Witness as _};
 
 /// What an operator asks for.
@@ -74,7 +72,8 @@ impl<P: Ports> Context<'_, P> {
         let rules = Rules::orphan(&document);
         // An environment whose whole policy is gone has wishes for nothing; one whose file is broken keeps its wishes.
         removable(&document, &rules, keyset.wanted.is_some())?;
-        let mut preview = preview(&document, &rules, keyset, self.ports.clock().wall);
+        let places = keyset.places.keys().map(String::as_str);
+        let mut preview = of_removal(&document, &rules, places, self.ports.clock().wall);
         if removal.seen.is_some_and(|seen| seen != preview.fingerprint) {
             return Err(Obstacle::Moved(id.clone()));
         }
@@ -114,30 +113,10 @@ impl<P: Ports> Context<'_, P> {
             signers_left: keyset.signers_left.clone(),
             revoked: document.revoked_kids(),
             removing,
+            restored: None,
         };
         self.ports.witness().note(id, &sighting).await.map_err(|e| Obstacle::Witness(e.to_string()))?;
         keyset.sighting = Some(sighting);
         Ok(())
     }
-}
-
-/// Every key goes, whatever is alive of it.
-fn preview(document: &Document, rules: &Rules, keyset: &Keyset, now: Timestamp) -> Preview {
-    let waits = Waits::at(document, rules, now);
-    let cached_until = now + waits.facts.forgetting();
-    let deaths = document.live().map(|live| {
-        let retiring = document.retiring.iter().find(|r| r.key.kid == live.key.kid);
-        let tokens_until = match live.state {
-            StateName::Active => Some(now + waits.retention),
-            _ => retiring.map(|r| r.verify_until).filter(|until| *until > now),
-        };
-        Death { kid: live.key.kid.clone(), tokens_until, cached_until }
-    });
-    let deaths: Vec<Death> = deaths.collect();
-    let mut notes: Vec<String> = keyset.places.keys().map(|place| format!("{place} is removed")).collect();
-    notes.push("the keyset goes for good: its name can be used anew, its kids are forgotten".to_owned());
-    let kids: Vec<_> = deaths.iter().map(|d| d.kid.as_str()).collect();
-    let fingerprint = Digest::of(format!("remove {kids:?}").as_bytes());
-    let (moves, later, stuck, unheard) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Preview { generation: document.generation, moves, later, stuck, deaths, unheard, notes, fingerprint }
 }

@@ -8,6 +8,7 @@
 
 #[path = "../chance/mod.rs"]
 mod chance;
+mod backup;
 mod crash;
 mod doors;
 mod drill;
@@ -15,6 +16,8 @@ mod http;
 mod keys;
 mod lives;
 mod process;
+mod refusals;
+mod rekey;
 mod reload;
 mod replicas;
 mod token;
