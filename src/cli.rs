@@ -32,6 +32,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser as _;
 
 use crate::clock::Reading;
+use crate::picture;
 use crate::policy;
 use crate::status_report::ReloadReport;
 use crate::status_report::verbs::VerbAsked;
@@ -124,6 +125,9 @@ fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
         }
     };
     let exit = if plan.is_refused() { Exit::Refused } else { Exit::Done };
+    if let Some(file) = &args.svg {
+        std::fs::write(file, picture::file(&plan)).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     match args.output.output {
         Output::Table => say(&plan::text(&plan, &Look::of_stdout()), exit),
         Output::Json => say(&plan::json(&plan)?, exit),
@@ -149,9 +153,9 @@ fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         return print(&body, exit);
     }
     let look = Look::of_stdout();
-    let Some(id) = &args.keyset else { return say(&status::text(&report, &look), exit) };
+    let Some(id) = &args.keyset else { return say(&status::overview::text(&report, &look), exit) };
     let keyset = status::find(&report, id).with_context(|| format!("there is no keyset {id}; hint: `keyrota status` lists them"))?;
-    say(&status::detail(id, keyset, &problems, report.at, &look), exit)
+    say(&status::detail::text(id, keyset, &problems, report.at, &look), exit)
 }
 
 fn jwks(args: &JwksArgs) -> anyhow::Result<Exit> {

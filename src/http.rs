@@ -11,6 +11,7 @@
 pub mod control;
 pub mod entity_tag;
 pub mod operators;
+mod page;
 pub mod peers;
 mod query;
 mod secret_body;

@@ -67,7 +67,8 @@ pub enum Command {
   keyrota plan                                     what comes, by the policies in force
   keyrota plan development/user-sessions           the same for one keyset
   keyrota plan --policies edited/                  what the edited policies would change
-  keyrota plan --policies . --state status.json    the same in CI, far from the daemon")]
+  keyrota plan --policies . --state status.json    the same in CI, far from the daemon
+  keyrota plan --policies edited/ --svg plan.svg   a picture of it for a pull request")]
     Plan(PlanArgs),
     /// Say in one screen what is wrong, since when, what happens next and when, and what to type
     ///
@@ -280,6 +281,9 @@ pub struct PlanArgs {
     /// Plan from this moment instead of now (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub now: Option<Timestamp>,
+    /// Draw it too, as a picture for a pull request: one SVG file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub daemon: DaemonArgs,

@@ -10,6 +10,7 @@ mod changes;
 mod json;
 mod life;
 pub mod source;
+pub mod stretch;
 mod text;
 pub mod timeline;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 
 pub use changes::Change;
 pub use json::json;
-pub use life::{Life, Phase, lives};
+pub use life::{Life, Phase, gone, lives};
 pub use text::text;
 
 use crate::document::Document;

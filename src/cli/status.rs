@@ -2,14 +2,12 @@
 //!
 //! Pure from [`StatusReport`] on: [`text`] for everything, [`detail`] for one keyset.
 
-mod detail;
-mod overview;
+pub mod detail;
+pub mod overview;
 mod problem;
 
 use anyhow::Context as _;
 
-pub use detail::text as detail;
-pub use overview::text;
 pub use problem::{Problem, Severity, problems};
 
 use super::client::Answer;

@@ -5,8 +5,10 @@ use super::style::{Look, Tone};
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    text: String,
-    tone: Tone,
+    /// What stands in it.
+    pub text: String,
+    /// What that means.
+    pub tone: Tone,
 }
 
 impl Cell {
@@ -25,6 +27,7 @@ impl<T: Into<String>> From<T> for Cell {
 /// A table in the making.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
+    headings: Vec<Cell>,
     rows: Vec<Vec<Cell>>,
     indent: usize,
 }
@@ -32,9 +35,7 @@ pub struct Table {
 impl Table {
     /// A table with a heading for each column.
     pub fn with_headings<const N: usize>(headings: [&str; N]) -> Self {
-        let mut table = Self::default();
-        table.row(headings.map(|h| Cell::toned(Tone::Faint, h.to_uppercase())));
-        table
+        Self { headings: headings.map(|h| Cell::toned(Tone::Faint, h.to_uppercase())).into(), ..Self::default() }
     }
 
     /// A table that begins `indent` columns in.
@@ -49,18 +50,29 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Whether it has no rows, not counting headings as one.
+    /// Whether it has no rows, headings aside.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
+    /// The headings; empty if it has none.
+    pub fn headings(&self) -> &[Cell] {
+        &self.headings
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[Vec<Cell>] {
+        &self.rows
+    }
+
     /// The table as lines.
     pub fn render(&self, look: &Look) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width_of = |column: usize| self.rows.iter().filter_map(|r| r.get(column)).map(|c| c.text.chars().count()).max().unwrap_or(0);
+        let rows = || [&self.headings].into_iter().filter(|h| !h.is_empty()).chain(&self.rows);
+        let columns = rows().map(Vec::len).max().unwrap_or(0);
+        let width_of = |column: usize| rows().filter_map(|r| r.get(column)).map(|c| c.text.chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width_of).collect();
         let mut out = String::new();
-        for row in &self.rows {
+        for row in rows() {
             let mut line = " ".repeat(self.indent);
             let last = row.iter().rposition(|c| !c.text.is_empty());
             for (index, (cell, width)) in row.iter().zip(&widths).enumerate().take_while(|(index, _)| Some(*index) <= last) {

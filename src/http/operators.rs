@@ -1,4 +1,4 @@
-//! Metrics and health, behind `--metrics-listen`. Nothing secret is here, and nothing can be changed.
+//! Metrics, health and the status page, behind `--metrics-listen`. Nothing secret is here, and nothing can be changed.
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, JSON, NO_STORE, Refusal, nothing_here};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, page};
 use crate::name::EnvironmentName;
 
 /// The media type of the Prometheus text format 0.0.4.
@@ -34,9 +34,10 @@ pub struct Unready {
     pub because: String,
 }
 
-/// The routes `/metrics`, `/healthz` and `/readyz`.
+/// The routes `/`, `/metrics`, `/healthz` and `/readyz`.
 pub fn operators(desk: Desk) -> Router {
     Router::new()
+        .route("/", get(page::page).fallback(wrong_method))
         .route("/metrics", get(metrics).fallback(wrong_method))
         .route("/healthz", get(health).fallback(wrong_method))
         .route("/readyz", get(ready).fallback(wrong_method))

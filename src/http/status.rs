@@ -55,6 +55,16 @@ impl Report {
         Self { at: now.wall, now, only, environments: environments.collect(), keysets: VecDeque::new(), stage: Stage::Begin }
     }
 
+    /// The whole report at once.
+    pub fn whole(environments: impl Iterator<Item = Arc<EnvironmentBoard>>, now: Reading) -> StatusReport {
+        let environment = |board: Arc<EnvironmentBoard>| {
+            let keysets = board.keysets();
+            let keyset = |(name, cell): (&KeysetName, &Arc<Cell>)| of_keyset(name.clone(), cell.status().as_deref(), now.wall);
+            EnvironmentReport { keysets: keysets.iter().map(keyset).collect(), ..of_environment(&board, now) }
+        };
+        StatusReport { version: env!("CARGO_PKG_VERSION").into(), at: now.wall, environments: environments.map(environment).collect() }
+    }
+
     fn environment(&mut self, first: bool) -> Vec<u8> {
         let Some(environment) = self.environments.pop_front() else {
             self.stage = Stage::End;

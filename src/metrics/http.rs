@@ -11,6 +11,8 @@ pub struct Http {
     pub jwks: Handler,
     /// `/metrics`: the time until the first piece.
     pub metrics: Handler,
+    /// The status page.
+    pub page: Handler,
     /// `/healthz`.
     pub healthz: Handler,
     /// `/readyz`.
@@ -47,6 +49,7 @@ impl Http {
         Ok(Self {
             jwks: handler("jwks"),
             metrics: handler("metrics"),
+            page: handler("page"),
             healthz: handler("healthz"),
             readyz: handler("readyz"),
             document: handler("document"),

@@ -36,8 +36,18 @@ fn written(report: &StatusReport) -> String {
 }
 
 /// Compares with the golden file, or writes it.
+<<<<<<< HEAD
 pub fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+=======
+fn golden(name: &str, text: &str) {
+    held(&format!("tests/golden/{name}"), text);
+}
+
+/// The same for any file of the project.
+pub fn held(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+>>>>>>> main
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).unwrap();
     }
@@ -76,8 +86,11 @@ fn plan_of_an_edit() {
     let output = edited(&text, &["--horizon", "40d"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     golden("plan-edit.txt", &stdout(&output));
-    let json = edited(&text, &["--horizon", "40d", "--output", "json"]);
-    let plan: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let drawn = edited(&text, &["--horizon", "40d", "--svg", "/dev/stdout", "--output", "json"]);
+    let (picture, json) =
+        stdout(&drawn).split_once("</svg>\n{").map(|(svg, json)| (format!("{svg}</svg>\n"), format!("{{{json}"))).unwrap();
+    golden("plan-edit.svg", &picture);
+    let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
     let standing = |name: &str| plan["keysets"].as_array().unwrap().iter().find(|k| k["keyset"] == name).unwrap()["standing"].clone();
     assert_eq!((standing("carts"), standing("orders"), standing("webhooks")), ("new".into(), "orphaned".into(), "kept".into()));
 }

@@ -1,6 +1,6 @@
 //! The lives of a keyset's keys: which key is in which state from when to when, as the document tells and the forecast foretells.
 
-use crate::document::{Document, LiveKey, StateName};
+use crate::document::{Document, LiveKey, StateName, Tombstone};
 use crate::forecast::Foretold;
 use crate::lifecycle::StepKind;
 use crate::name::Kid;
@@ -38,6 +38,11 @@ impl Life {
     /// When it began.
     pub fn begins(&self) -> Timestamp {
         self.phases.first().map_or(Timestamp::MAX, |phase| phase.from)
+    }
+
+    /// Whether something of it lies between the two.
+    pub fn is_within(&self, start: Timestamp, end: Timestamp) -> bool {
+        self.begins() < end && self.end.is_none_or(|gone| gone > start)
     }
 
     /// When it begins to sign, if it does.
@@ -93,6 +98,28 @@ pub fn lives(document: &Document, steps: &[Foretold]) -> Vec<Life> {
             StepKind::ErasePrivate | StepKind::ConfirmRevoked | StepKind::Forget | StepKind::AdoptFacts | StepKind::Any => {}
         }
     }
+    lives.sort_by_key(Life::begins);
+    lives
+}
+
+/// Every key that is gone and that the document remembers, the oldest first.
+pub fn gone(document: &Document) -> Vec<Life> {
+    let life = |tombstone: &Tombstone| {
+        let mut life = Life { kid: tombstone.kid.clone(), phases: Vec::new(), end: Some(tombstone.ended_at) };
+        let states = [
+            (StateName::Staged, Some(tombstone.created_at)),
+            (StateName::Published, tombstone.published_at),
+            (StateName::Active, tombstone.activated_at),
+            (StateName::Retiring, tombstone.retiring_at),
+        ];
+        for (state, from) in states {
+            if let Some(from) = from {
+                life.enter(state, from);
+            }
+        }
+        life
+    };
+    let mut lives: Vec<Life> = document.tombstones.iter().map(life).collect();
     lives.sort_by_key(Life::begins);
     lives
 }

@@ -97,7 +97,8 @@ fn state(args: &PlanArgs) -> anyhow::Result<State> {
     }
 }
 
-fn known(report: Option<&StatusReport>, only: &[EnvironmentName], notes: &mut Vec<String>) -> BTreeMap<KeysetId, Known> {
+/// What a status tells of each keyset of these environments; notes say of which it tells too little.
+pub(crate) fn known(report: Option<&StatusReport>, only: &[EnvironmentName], notes: &mut Vec<String>) -> BTreeMap<KeysetId, Known> {
     let mut known = BTreeMap::new();
     for environment in report.into_iter().flat_map(|r| &r.environments).filter(|e| only.is_empty() || only.contains(&e.name)) {
         for keyset in &environment.keysets {

@@ -26,13 +26,13 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
         None => out.push_str("\n  no key yet\n"),
         Some(document) => {
             out.push('\n');
-            out.push_str(&keys(document, now, look));
+            out.push_str(&keys(document, now).indented(2).render(look));
         }
     }
     let shorts = document.as_ref().map(ShortKids::of_document).unwrap_or_default();
-    let pending = pending(keyset, &shorts, now, look);
+    let pending = pending(keyset, &shorts, now);
     if !pending.is_empty() {
-        out.push_str(&format!("\n  {}\n{pending}", look.paint(Tone::Faint, "to come")));
+        out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "to come"), pending.indented(4).render(look)));
     }
     if let Some(document) = &document {
         let history = history(document, &shorts, look);
@@ -42,19 +42,24 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
 }
 
 fn heading(id: &KeysetId, keyset: &KeysetReport, look: &Look) -> String {
-    let name = look.paint(Tone::Strong, &id.to_string());
+    format!("{}  {}\n", look.paint(Tone::Strong, &id.to_string()), ruled(keyset))
+}
+
+/// By what the keyset is judged, in a line.
+pub fn ruled(keyset: &KeysetReport) -> String {
     match &keyset.rules {
-        None => format!("{name}  not looked at yet\n"),
-        Some(r) if r.orphaned => format!("{name}  {}, in no policy any more\n", r.algorithm),
+        None => "not looked at yet".to_owned(),
+        Some(r) if r.orphaned => format!("{}, in no policy any more", r.algorithm),
         Some(r) => {
             let waits = format!("propagation {}, retention {}, max_age {}", r.propagation, r.retention, r.max_age);
-            format!("{name}  {}, a new key every {}, {waits}\n", r.algorithm, r.rotate_every)
+            format!("{}, a new key every {}, {waits}", r.algorithm, r.rotate_every)
         }
     }
 }
 
-fn keys(document: &Document, now: Timestamp, look: &Look) -> String {
-    let mut table = Table::with_headings(["kid", "state", "since", "age", "what follows"]).indented(2);
+/// Every key that the document remembers.
+pub fn keys(document: &Document, now: Timestamp) -> Table {
+    let mut table = Table::with_headings(["kid", "state", "since", "age", "what follows"]);
     for live in document.live() {
         table.row([
             live.key.kid.as_str().into(),
@@ -73,7 +78,7 @@ fn keys(document: &Document, now: Timestamp, look: &Look) -> String {
             Cell::toned(Tone::Faint, end(&gone.end)),
         ]);
     }
-    table.render(look)
+    table
 }
 
 const fn tone(state: StateName) -> Tone {
@@ -111,13 +116,14 @@ fn end(end: &crate::document::End) -> String {
     }
 }
 
-fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp, look: &Look) -> String {
-    let mut table = Table::default().indented(4);
+/// The steps to come, when, and what they wait for.
+pub fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp) -> Table {
+    let mut table = Table::default();
     for pending in &keyset.pending {
         let kid = pending.kid.as_ref().map(|kid| shorts.short(kid)).unwrap_or_default();
         table.row([pending.step.as_str().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
     }
-    table.render(look)
+    table
 }
 
 fn history(document: &Document, shorts: &ShortKids, look: &Look) -> String {

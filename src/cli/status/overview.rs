@@ -25,14 +25,23 @@ pub fn text(report: &StatusReport, look: &Look) -> String {
 }
 
 fn verdict(report: &StatusReport, problems: &[Problem], look: &Look) -> String {
+    let Cell { text, tone } = in_a_word(problems);
+    format!("{}: {}\n", look.paint(tone, &text), of_what(report))
+}
+
+/// `all is well`, or how many problems there are.
+pub fn in_a_word(problems: &[Problem]) -> Cell {
+    match problems.iter().filter(|p| p.severity == Severity::Bad).count() {
+        0 => Cell::toned(Tone::Good, "all is well"),
+        bad => Cell::toned(Tone::Bad, counted(bad, "problem")),
+    }
+}
+
+/// How much the report is about, of when, and by whom.
+pub fn of_what(report: &StatusReport) -> String {
     let keysets: usize = report.environments.iter().map(|e| e.keysets.len()).sum();
-    let bad = problems.iter().filter(|p| p.severity == Severity::Bad).count();
     let size = format!("{}, {}", counted(keysets, "keyset"), counted(report.environments.len(), "environment"));
-    let verdict = match bad {
-        0 => look.paint(Tone::Good, "all is well"),
-        _ => look.paint(Tone::Bad, &counted(bad, "problem")),
-    };
-    format!("{verdict}: {size}, at {} (keyrota {})\n", moment::full(report.at), report.version)
+    format!("{size}, at {} (keyrota {})", moment::full(report.at), report.version)
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -45,7 +54,7 @@ pub fn one_problem(problem: &Problem, now: Timestamp, look: &Look) -> String {
         Severity::Bad => ("✗", Tone::Bad),
         Severity::Notice => ("!", Tone::Warn),
     };
-    let since = problem.since.map(|at| format!(" (since {}, {})", moment::full(at), moment::relative(now, at))).unwrap_or_default();
+    let since = since(problem, now);
     let mut out = format!("  {} {}: {}{since}\n", look.paint(tone, sign), look.paint(Tone::Strong, &problem.whose), problem.what);
     if !problem.remedy.is_empty() {
         out.push_str(&format!("    → {}\n", problem.remedy));
@@ -53,23 +62,37 @@ pub fn one_problem(problem: &Problem, now: Timestamp, look: &Look) -> String {
     out
 }
 
+/// ` (since …, 3h ago)`; empty if that is not known.
+pub fn since(problem: &Problem, now: Timestamp) -> String {
+    problem.since.map(|at| format!(" (since {}, {})", moment::full(at), moment::relative(now, at))).unwrap_or_default()
+}
+
 fn one_environment(environment: &EnvironmentReport, now: Timestamp, look: &Look) -> String {
-    let store = match environment.confirmed_at {
-        Some(at) if environment.fresh => format!("store read {}", moment::relative(now, at)),
-        _ => "store not read".to_owned(),
-    };
-    let taken = moment::full(environment.policy.taken_at);
-    let mut out = format!("{}  policy of {taken}, {store}\n", look.paint(Tone::Strong, environment.name.as_str()));
-    let mut table = Table::with_headings(["keyset", "algorithm", "active kid", "age", "keys", "next"]).indented(2);
-    for keyset in &environment.keysets {
-        table.row(row(keyset, now));
-    }
+    let mut out = format!("{}  {}\n", look.paint(Tone::Strong, environment.name.as_str()), standing(environment, now));
     if environment.keysets.is_empty() {
         out.push_str("  no keysets\n");
     } else {
-        out.push_str(&table.render(look));
+        out.push_str(&table(environment, now).indented(2).render(look));
     }
     out
+}
+
+/// Of when the policy is, and how long ago the store was read.
+pub fn standing(environment: &EnvironmentReport, now: Timestamp) -> String {
+    let store = match environment.confirmed_at {
+        Some(at) if environment.fresh => format!("store read {}", moment::relative(now, at.min(now))),
+        _ => "store not read".to_owned(),
+    };
+    format!("policy of {}, {store}", moment::full(environment.policy.taken_at))
+}
+
+/// The keysets of an environment, a row each.
+pub fn table(environment: &EnvironmentReport, now: Timestamp) -> Table {
+    let mut table = Table::with_headings(["keyset", "algorithm", "active kid", "age", "keys", "next"]);
+    for keyset in &environment.keysets {
+        table.row(row(keyset, now));
+    }
+    table
 }
 
 fn row(keyset: &KeysetReport, now: Timestamp) -> [Cell; 6] {
