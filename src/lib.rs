@@ -11,11 +11,7 @@
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
 //! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] | effects, each behind a trait |
 //! | work | [`reconcile`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
-<<<<<<< HEAD
-//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`backup`] [`status_report`] [`cli`] | processes, listeners, output |
-=======
-//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
->>>>>>> main
+//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`backup`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
 //!
 //! Imports go downward only (`tests/tidy.rs` holds that). Events go up as values, effects go down through ports. To know the daemon,
 //! read this page, [`document`] and [`lifecycle`]; the rest follows.

@@ -104,11 +104,9 @@ impl Line {
                 reason: Some(reason.clone()),
                 ..plain("removed", Some(keyset))?
             }),
-            Event::MasterKeyChanged { by, reason } => Some(Self {
-                actor: Some(by.clone()),
-                reason: Some(reason.clone()),
-                ..plain("master-key-changed", None)?
-            }),
+            Event::MasterKeyChanged { by, reason } => {
+                Some(Self { actor: Some(by.clone()), reason: Some(reason.clone()), ..plain("master-key-changed", None)? })
+            }
             Event::BackedUp { by, .. } => Some(Self { actor: Some(by.clone()), ..plain("backed-up", None)? }),
             Event::RestoredFromBackup { by, .. } => Some(Self { actor: Some(by.clone()), ..plain("restored-from-back-up", None)? }),
             Event::ClockSet { .. } => plain("clock-set", None),

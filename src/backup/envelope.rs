@@ -79,7 +79,8 @@ impl Identities {
                 continue;
             }
             let identity = line.parse().map_err(|_| {
-                let hint = "keyrota takes age's own identities (AGE-SECRET-KEY-1…), not SSH keys or plugins: decrypt with `age -d` elsewhere";
+                let hint =
+                    "keyrota takes age's own identities (AGE-SECRET-KEY-1…), not SSH keys or plugins: decrypt with `age -d` elsewhere";
                 refused(&format!("holds in line {n} something that is no age identity"), hint)
             })?;
             identities.push(identity);

@@ -89,7 +89,11 @@ impl<'a> Restoring<'a> {
     ///
     /// # Errors
     /// If anything cannot be written. Nothing is left behind then.
-    pub async fn write<F>(self, key: &MasterKeySource, tell: impl FnOnce(EmbeddedStore, WitnessBook, PathBuf) -> F) -> Result<(), RestoreError>
+    pub async fn write<F>(
+        self,
+        key: &MasterKeySource,
+        tell: impl FnOnce(EmbeddedStore, WitnessBook, PathBuf) -> F,
+    ) -> Result<(), RestoreError>
     where
         F: Future<Output = Result<(), String>>,
     {

@@ -102,7 +102,8 @@ fn write(path: &Path, content: &[u8], replace: bool) -> anyhow::Result<()> {
 /// Why nothing was restored.
 pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
     let identities = Identities::read(&identity(&args.identity)?)?;
-    let sealed = fs::read(&args.file).with_context(|| format!("cannot read {}; hint: the file that `keyrota backup` wrote", args.file.display()))?;
+    let sealed =
+        fs::read(&args.file).with_context(|| format!("cannot read {}; hint: the file that `keyrota backup` wrote", args.file.display()))?;
     let contents = open(&sealed, &identities).map_err(|e| anyhow!("{}: {e}", args.file.display()))?;
     let state_dir = std::path::absolute(args.state_dir()).context("the state directory has no absolute path")?;
     if args.dry_run {
@@ -165,7 +166,9 @@ fn restored(contents: &Contents, state_dir: &Path, look: &Look) -> String {
     let mut out = format!("{done}: {documents} documents, as of {at}, in {}\n", state_dir.display());
     out.push_str("  what happened since then is not known, so nothing of it is served until you say how to go on. Start keyrota, then:\n");
     for environment in contents.environments() {
-        out.push_str(&format!("    keyrota restored {environment} --reason \"…\"    every key is replaced by and by; tokens stay accepted\n"));
+        out.push_str(&format!(
+            "    keyrota restored {environment} --reason \"…\"    every key is replaced by and by; tokens stay accepted\n"
+        ));
         out.push_str(&format!("    keyrota accept {environment}                  if you know that nothing has changed since\n"));
     }
     out.push_str(&format!("  the policies that were good last are in {}\n", state_dir.join("policies").display()));

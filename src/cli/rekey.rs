@@ -85,7 +85,9 @@ pub fn announced(report: &RekeyReport, look: &Look) -> String {
     out.push_str("  no signing key changes state, no token dies, signers and verifiers notice nothing\n");
     let note = look.paint(Tone::Warn, "note:");
     out.push_str(&format!("  {note} both files are needed until it is done; if it is interrupted, `keyrota rekey` goes on\n"));
-    out.push_str(&format!("  {note} copies of keysets.db made before need the old key: keep it with them, or take a `keyrota backup` after\n"));
+    out.push_str(&format!(
+        "  {note} copies of keysets.db made before need the old key: keep it with them, or take a `keyrota backup` after\n"
+    ));
     out
 }
 

@@ -10,7 +10,11 @@ use crate::witness::Witness as _;
 
 fn away(error: impl ToString) -> Refused {
     let sentence = error.to_string();
-    if sentence.contains("; hint: ") { Refused::of("store", &sentence) } else { Refused::of("store", &format!("{sentence}; hint: `keyrota doctor` says more")) }
+    if sentence.contains("; hint: ") {
+        Refused::of("store", &sentence)
+    } else {
+        Refused::of("store", &format!("{sentence}; hint: `keyrota doctor` says more"))
+    }
 }
 
 impl Policies {

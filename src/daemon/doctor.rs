@@ -30,7 +30,8 @@ impl Policies {
         }
         let mut findings = shared(&self.house.state_dir, Some(self.house.embedded.master_key_path()));
         if let Ok(Some(underway)) = self.house.embedded.rekey_underway().await {
-            let says = format!("it is being changed from {} to {}, and both keys are needed until that is done", underway.old, underway.next);
+            let says =
+                format!("it is being changed from {} to {}, and both keys are needed until that is done", underway.old, underway.next);
             let whose = self.house.embedded.master_key_path().display();
             findings.push(Finding::not_ok(Verdict::Warning, "master key", whose, &says, "`keyrota rekey` goes on, if it was interrupted"));
         }
@@ -198,7 +199,8 @@ impl Environment {
             let verdict = Continuity::on(Some(sighting), found.map(|d| &**d), || found.map(|d| d.digest()));
             if let Continuity::Restored { made_at } = verdict {
                 let says = format!("its document comes from a back-up of {made_at} and is held");
-                let hint = format!("`keyrota restored {environment} --reason …`; if nothing has changed since, `keyrota accept {environment}`");
+                let hint =
+                    format!("`keyrota restored {environment} --reason …`; if nothing has changed since, `keyrota accept {environment}`");
                 findings.push(Finding::not_ok(Verdict::Broken, "witness", self.board.id(name), &says, &hint));
             } else if verdict.is_fault() {
                 let says = format!("what the store holds is not what this host saw at generation {}", sighting.generation);

@@ -78,9 +78,15 @@ pub(super) struct Room {
     desk: Desk,
     pub(super) control: Arc<dyn Control>,
     users: Arc<dyn Users>,
+    own_uid: u32,
 }
 
 impl Room {
+    /// Whether this is root or the daemon's own user, who can read every key anyway.
+    pub(super) const fn may_read_keys(&self, peer: Peer) -> bool {
+        peer.uid == 0 || peer.uid == self.own_uid
+    }
+
     /// Who is at the other end, for records.
     pub(super) async fn who(&self, peer: Peer) -> String {
         let users = Arc::clone(&self.users);
@@ -92,7 +98,7 @@ impl Room {
 /// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs`, `/v1/rekey` and
 /// `POST /v1/backup`. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
-    let users = Arc::clone(&door.users);
+    let (users, own_uid) = (Arc::clone(&door.users), door.own_uid);
     Router::new()
         .route("/v1/verbs", post(verbs::verb).fallback(post_only))
         .route("/v1/rekey", get(whole_store::rekey_report).post(whole_store::rekey).fallback(get_or_post))
@@ -104,7 +110,7 @@ pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
         .route("/v1/reload", post(reload).fallback(post_only))
         .fallback(nothing_here)
         .layer(from_fn_with_state(Arc::new(door), guard))
-        .with_state(Room { desk, control, users })
+        .with_state(Room { desk, control, users, own_uid })
 }
 
 async fn get_only() -> Refusal {

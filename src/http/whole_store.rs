@@ -35,6 +35,11 @@ fn answer(report: &RekeyReport) -> Response {
 
 /// `POST /v1/backup`: the file itself, or what would be in it.
 pub(super) async fn back_up(State(room): State<Room>, Extension(peer): Extension<Peer>, request: Request) -> Result<Response, Refusal> {
+    if !room.may_read_keys(peer) {
+        // Whoever may revoke keys may not read them for that reason.
+        let what = format!("{} may not take a back-up: it holds every private key", room.who(peer).await);
+        return Err(Refusal::new(StatusCode::FORBIDDEN, what, "only root and the daemon's own user may: use sudo"));
+    }
     let asked: BackupRequest = verbs::read(request.into_body()).await?;
     let by = room.who(peer).await;
     let (report, file) = room.control.back_up(asked, by).await.map_err(|refused| verbs::of(&refused))?;

@@ -218,6 +218,12 @@ fn notes(before: &Document, after: &Document, verb: &Verb, rules: &Rules) -> Vec
             }
             notes.push("revocations, `compromise` and a missing active key go on in spite of it".to_owned());
         }
+        Verb::AcceptClock => {
+            notes.push("times that lie in the future are set to now, and what waited for them waits anew".to_owned());
+        }
+        Verb::Import { role: super::ImportRole::Active, .. } => {
+            notes.push("every verifier is taken to hold it already: nothing is waited for".to_owned());
+        }
         Verb::Rotate if !before.incoming.is_empty() => {
             notes.push("a successor is on its way already: no other is made".to_owned());
         }

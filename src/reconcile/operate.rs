@@ -305,7 +305,7 @@ impl<P: Ports> Context<'_, P> {
         } else {
             preview(&document, &verb, &rules, intent, &self.quiet(now))?
         };
-        let preview = with_verdict(preview, &verdict);
+        let preview = with_verdict(preview, &verdict, id);
         if request.seen.is_some_and(|seen| seen != preview.fingerprint) {
             return Err(Obstacle::Moved(id.clone()));
         }
@@ -320,7 +320,7 @@ impl<P: Ports> Context<'_, P> {
                 let (what, hint) = (format!("{id} is what this host saw last"), format!("`keyrota status {id}` says what it waits for"));
                 Refusal::Pointless { what, hint }.into()
             } else {
-                Obstacle::Fault(format!("{id}: {}", sentence(verdict)))
+                Obstacle::Fault(format!("{id}: {}", sentence(verdict, id)))
             });
         }
         let hint = format!("is it right now? then `keyrota accept {} --clock`; else set it right first", id.environment);
@@ -372,9 +372,9 @@ fn filled_in(verb: &Verb, keyset: &Keyset) -> Verb {
     }
 }
 
-fn with_verdict(mut preview: Preview, verdict: &Verdict) -> Preview {
+fn with_verdict(mut preview: Preview, verdict: &Verdict, id: &KeysetId) -> Preview {
     if verdict.is_fault() {
-        let what = sentence(verdict);
+        let what = sentence(verdict, id);
         preview.notes.insert(0, what.split_once("; hint: ").map_or(what.clone(), |(what, _)| what.to_owned()));
     }
     preview

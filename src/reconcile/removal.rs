@@ -64,7 +64,7 @@ impl<P: Ports> Context<'_, P> {
         self.newest(id, keyset, events).await?;
         let verdict = keyset.verdict();
         if verdict.is_fault() {
-            return Err(Obstacle::Fault(format!("{id}: {}", sentence(&verdict))));
+            return Err(Obstacle::Fault(format!("{id}: {}", sentence(&verdict, id))));
         }
         let (Some(document), Some(revision)) = (keyset.document().cloned(), keyset.held.as_ref().map(|h| h.revision.clone())) else {
             return Err(Obstacle::Unknown(id.clone()));

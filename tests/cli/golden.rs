@@ -36,18 +36,13 @@ fn written(report: &StatusReport) -> String {
 }
 
 /// Compares with the golden file, or writes it.
-<<<<<<< HEAD
 pub fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-=======
-fn golden(name: &str, text: &str) {
     held(&format!("tests/golden/{name}"), text);
 }
 
 /// The same for any file of the project.
 pub fn held(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
->>>>>>> main
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).unwrap();
     }

@@ -7,11 +7,8 @@ mod daemon;
 #[path = "../lifecycle/fixture.rs"]
 mod fixture;
 mod golden;
-<<<<<<< HEAD
 mod previews;
-=======
 mod reference;
->>>>>>> main
 mod state;
 
 use std::path::Path;

@@ -42,9 +42,8 @@ fn report(outcome: Option<Result<Preview, Refused>>, notes: Vec<String>) -> Verb
 fn foretold(scene: &Scene, verb: &Verb) -> Result<Preview, Refused> {
     let scene = scene.clone().at(now());
     let intent = Intent::new("ada (1000)", now(), "because");
-    preview(&scene.document, verb, &scene.rules, intent, &scene.observed).map_err(|refusal| {
-        Refused::of(if refusal.is_unsafe() { "unsafe" } else { "pointless" }, &refusal.to_string())
-    })
+    preview(&scene.document, verb, &scene.rules, intent, &scene.observed)
+        .map_err(|refusal| Refused::of(if refusal.is_unsafe() { "unsafe" } else { "pointless" }, &refusal.to_string()))
 }
 
 /// Everything in one text, with the case above each.
@@ -81,7 +80,8 @@ fn rotations(pages: &mut Pages) {
     pages.verb("rotate, a successor is published", rotate(false), &signing().published("k2"), &Verb::Rotate);
     pages.verb("rotate --now, a successor is published", rotate(true), &signing().published("k2"), &Verb::RotateNow);
     pages.verb("rotate --now, no successor", rotate(true), &signing(), &Verb::RotateNow);
-    let frozen = signing().with(|s| s.document.intents.freeze = Some(keyrota::document::Freeze { until: t0() + Span::days(1), intent: by_ada(t0()) }));
+    let frozen = signing()
+        .with(|s| s.document.intents.freeze = Some(keyrota::document::Freeze { until: t0() + Span::days(1), intent: by_ada(t0()) }));
     pages.verb("rotate, frozen", rotate(false), &frozen, &Verb::Rotate);
     pages.verb("rollback, a successor is published", VerbAsked::Rollback, &signing().retiring("k0").published("k2"), &Verb::RollBack);
     pages.verb("rollback, too late", VerbAsked::Rollback, &signing().erased("k0"), &Verb::RollBack);

@@ -117,9 +117,7 @@ fn restored_daemon(file: &Path, opener: &Opener) -> (Home, Daemon) {
     let kept = fs::read_to_string(home.folder("state").join("policies/fast.yaml")).unwrap();
     assert_eq!(kept, CALM, "the last good policy is there");
     let mut daemon = Daemon::spawn(&home);
-    until(&mut daemon, "it says that it holds", |d| {
-        said(&keyrota(&["status", SESSIONS], &d.runtime)).contains("comes from a back-up")
-    });
+    until(&mut daemon, "it says that it holds", |d| said(&keyrota(&["status", SESSIONS], &d.runtime)).contains("comes from a back-up"));
     (home, daemon)
 }
 

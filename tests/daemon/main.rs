@@ -6,9 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
+mod backup;
 #[path = "../chance/mod.rs"]
 mod chance;
-mod backup;
 mod crash;
 mod doors;
 mod drill;

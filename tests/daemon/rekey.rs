@@ -46,7 +46,8 @@ fn a_new_master_key_changes_no_signing_key_and_outlives_a_restart() {
     done(&daemon, &["rotate", SESSIONS]);
     proven(&daemon);
     let trail = said(&keyrota(&["audit", "tail"], &daemon.runtime));
-    let told = trail.contains("changed the master key") && trail.contains("(an administrator left)") && trail.contains("is proven by the new");
+    let told =
+        trail.contains("changed the master key") && trail.contains("(an administrator left)") && trail.contains("is proven by the new");
     assert!(told, "{trail}");
     assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.said());
     offline_proof(&home, &daemon.runtime);
@@ -89,12 +90,16 @@ fn a_second_daemon_of_the_same_state_directory_goes_on() {
     let at_once = keyrota(&["rotate", SESSIONS, "--now", "--reason", "a drill", "--yes"], &other.runtime);
     assert_eq!(at_once.status.code(), Some(0), "it seals under the new key: {} {}", said(&at_once), other.said());
     for daemon in [&mut one, &mut other] {
-        until(daemon, "the new key signs on both", |d| d.document("sessions").is_some_and(|doc| doc["kid"].is_string() && doc["kid"] != first));
+        until(daemon, "the new key signs on both", |d| {
+            d.document("sessions").is_some_and(|doc| doc["kid"].is_string() && doc["kid"] != first)
+        });
         proven(daemon);
     }
     done(&other, &["rekey"]);
     done(&one, &["freeze", SESSIONS, "--until", "1h", "--reason", "a drill"]);
-    until(&mut other, "what one sealed, the other reads", |d| d.status()["environments"][0]["keysets"][0]["document"]["intents"]["freeze"].is_object());
+    until(&mut other, "what one sealed, the other reads", |d| {
+        d.status()["environments"][0]["keysets"][0]["document"]["intents"]["freeze"].is_object()
+    });
     assert_eq!((one.terminate().code(), other.terminate().code()), (Some(0), Some(0)));
     offline_proof(&home, &one.runtime);
 }
@@ -112,7 +117,8 @@ fn killed_at_any_moment_it_goes_on_and_ends_with_one_key() {
     let mut chance = Chance::new(seed);
     let home = Home::with(&many(300));
     let mut daemon = Daemon::start(&home, &["p000", "p299"]);
-    let secrets = |daemon: &Daemon| ["p000", "p150", "p299"].map(|name| daemon.document(name).unwrap()["secret"].as_str().unwrap().to_owned());
+    let secrets =
+        |daemon: &Daemon| ["p000", "p150", "p299"].map(|name| daemon.document(name).unwrap()["secret"].as_str().unwrap().to_owned());
     let (first, mut interrupted) = (secrets(&daemon), 0);
     for round in 0..8 {
         let mut asking = Command::new(env!("CARGO_BIN_EXE_keyrota"))

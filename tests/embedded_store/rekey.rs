@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use keyrota::name::KeysetId;
-use keyrota::store::{Mark, Store as _};
 use keyrota::store::embedded::{EmbeddedStore, OpenError, RekeyError};
 use keyrota::store::master_key::MasterKeySource;
+use keyrota::store::{Mark, Store as _};
 
 use crate::{contract, holds, in_environment, open, raw_bytes, refused};
 

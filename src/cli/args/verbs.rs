@@ -8,8 +8,8 @@ use std::str::FromStr;
 use clap::Args;
 
 pub use super::handed::{ExportArgs, ExportFormat, ImportArgs, PurgeArgs, Role};
-pub use super::whole_store::{BackupArgs, RekeyArgs, RestoreArgs};
 pub use super::trail::{AuditCommand, DoctorArgs, TailArgs, TrailArgs};
+pub use super::whole_store::{BackupArgs, RekeyArgs, RestoreArgs};
 use super::{DaemonArgs, OutputArgs};
 use crate::name::{EnvironmentName, KeysetId, KeysetName, Kid, NameError};
 use crate::status_report::verbs::{VerbAsked, VerbRequest};

@@ -242,7 +242,8 @@ impl Inner {
     }
 
     fn row_id(&self, environment: &str, keyset: &str) -> Result<KeysetId, RekeyError> {
-        let strange = |_| RekeyError::Value(format!("{}: a row bears a name that is none: {environment}/{keyset}", self.database.path().display()));
+        let strange =
+            |_| RekeyError::Value(format!("{}: a row bears a name that is none: {environment}/{keyset}", self.database.path().display()));
         let environment: EnvironmentName = environment.parse().map_err(strange)?;
         let keyset: KeysetName = keyset.parse().map_err(strange)?;
         Ok(KeysetId { environment, keyset })
