@@ -13,6 +13,7 @@
 mod chain;
 mod files;
 mod key;
+mod kind;
 mod lines;
 mod verify;
 
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 
 pub use files::{FILE_NAME, Limits};
 pub use key::TrailKey;
+pub use kind::{Kind, catalogue};
 pub use lines::Line;
 pub use verify::{Flaw, Verified, verify};
 
@@ -84,6 +86,7 @@ impl Audit {
         let opening = tokio::task::spawn_blocking(move || Trail::open(&directory, keys, head, limits)).await;
         let (trail, found) = opening.map_err(|e| e.to_string())??;
         let since = found.last_at.map_or(Timestamp::EPOCH, |at| at.minus(OVERLAP));
+        crate::daemon::tell_lines(&found.notes);
         let scribe = Scribe { trail, witness, known: found.known, since, waiting: found.notes, failing: false };
         let (orders, queue) = mpsc::unbounded_channel();
         tokio::spawn(scribe.work(queue));
@@ -167,7 +170,9 @@ impl Scribe {
                     Some(known) => entry.generation > known,
                     None => entry.at >= self.since,
                 });
-                self.waiting.extend(missed.map(|entry| Line::of_change(at, &document.id, entry, true)));
+                let missed: Vec<_> = missed.map(|entry| Line::of_change(at, &document.id, entry, true)).collect();
+                crate::daemon::tell_lines(&missed);
+                self.waiting.extend(missed);
                 self.known.insert(document.id.clone(), known.map_or(document.generation, |known| known.max(document.generation)));
             }
             other => self.waiting.extend(Line::of_event(at, other)),

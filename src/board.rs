@@ -3,6 +3,8 @@
 //! Writers are the reconcilers (through [`crate::reconcile::Ports::serve`] and `report`) and the daemon; readers never wait. What a
 //! verifier gets is rendered once, when the document changes, not at every request.
 
+pub mod uptake;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,6 +61,8 @@ pub struct Cell {
     status: ArcSwapOption<Status>,
     manner: ArcSwap<Mannered>,
     changed: tokio::sync::Notify,
+    /// What signers have reported.
+    pub reports: uptake::Reports,
 }
 
 /// How a keyset is served.

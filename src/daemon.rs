@@ -7,16 +7,19 @@
 mod backup;
 mod doctor;
 mod environment;
+mod journal;
 mod keeping;
 mod logs;
 mod orders;
 mod policies;
 mod ports;
+mod probing;
 mod progress;
 mod rekey;
 mod trail;
 mod verbs;
 mod wakes;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -48,7 +51,7 @@ use policies::Policies;
 use rekey::Rekeying;
 use wakes::Wakes;
 
-pub(crate) use logs::tell_head;
+pub(crate) use logs::{tell_head, tell_lines};
 
 /// What every environment of this process shares.
 pub(crate) struct House {
@@ -66,6 +69,8 @@ pub(crate) struct House {
     state_dir: std::path::PathBuf,
     rekeying: Rekeying,
     wakes: Wakes,
+    /// Looks at key sets from outside.
+    eyes: probing::Eyes,
     stop: Stop,
 }
 
@@ -184,6 +189,7 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
         state_dir: state_dir.to_owned(),
         rekeying: Rekeying::default(),
         wakes,
+        eyes: probing::Eyes { client: Arc::default(), at_once: Arc::new(tokio::sync::Semaphore::new(probing::AT_ONCE)) },
         stop,
     })
 }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::document::{Change, Document, HistoryEntry};
-use crate::name::{EnvironmentName, Generation, KeysetId};
+use crate::name::{EnvironmentName, Generation, KeysetId, Kid, SignerName};
 use crate::time::{Span, Timestamp};
 
 /// Something that happened.
@@ -51,6 +54,17 @@ pub enum Event {
         target: String,
         /// Whether it had been altered by somebody else.
         drift: bool,
+    },
+    /// A key left the key set although a signer still reports that it uses it: it was waited for as long as the policy allows.
+    UptakeOverrun {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which key.
+        kid: Kid,
+        /// Which signer.
+        signer: SignerName,
+        /// What it reports.
+        generation: Generation,
     },
     /// A file that is no target any more was taken away.
     TargetRemoved {
@@ -141,6 +155,53 @@ pub enum Event {
     ClockBack,
 }
 
+/// What kind of thing happened to a keyset, by the word that lines of the audit trail bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each is named as in the trail")]
+pub enum EventKind {
+    KeyMoved,
+    PrivateErased,
+    Forgotten,
+    FactsAdopted,
+    IntentNoted,
+    RevocationConfirmed,
+    TimesReset,
+    Trouble,
+    TroubleOver,
+    TargetWritten,
+    TargetRepaired,
+    TargetRemoved,
+    TargetLeft,
+    UptakeOverrun,
+    Accepted,
+    Removed,
+}
+
+impl EventKind {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyMoved => "key-moved",
+            Self::PrivateErased => "private-erased",
+            Self::Forgotten => "forgotten",
+            Self::FactsAdopted => "facts-adopted",
+            Self::IntentNoted => "intent-noted",
+            Self::RevocationConfirmed => "revocation-confirmed",
+            Self::TimesReset => "times-reset",
+            Self::Trouble => "trouble",
+            Self::TroubleOver => "trouble-over",
+            Self::TargetWritten => "target-written",
+            Self::TargetRepaired => "target-repaired",
+            Self::TargetRemoved => "target-removed",
+            Self::TargetLeft => "target-left",
+            Self::UptakeOverrun => "uptake-overrun",
+            Self::Accepted => "accepted",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// What a trouble is with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
@@ -152,6 +213,8 @@ pub enum Part {
     Keygen,
     /// Writing the target of that name.
     Target(String),
+    /// What is seen at that address.
+    Probe(String),
 }
 
 impl fmt::Display for Part {
@@ -161,6 +224,7 @@ impl fmt::Display for Part {
             Self::Witness => f.write_str("the witness"),
             Self::Keygen => f.write_str("the making of keys"),
             Self::Target(name) => write!(f, "target {name}"),
+            Self::Probe(url) => write!(f, "probe {url}"),
         }
     }
 }
@@ -168,7 +232,14 @@ impl fmt::Display for Part {
 impl Event {
     /// Whether somebody should look.
     pub const fn is_trouble(&self) -> bool {
-        matches!(self, Self::Trouble { .. } | Self::TargetLeft { .. } | Self::StoreUnavailable { .. } | Self::ClockSet { .. })
+        matches!(
+            self,
+            Self::Trouble { .. }
+                | Self::TargetLeft { .. }
+                | Self::UptakeOverrun { .. }
+                | Self::StoreUnavailable { .. }
+                | Self::ClockSet { .. }
+        )
     }
 }
 
@@ -182,6 +253,11 @@ impl fmt::Display for Event {
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::UptakeOverrun { keyset, kid, signer, generation } => write!(
+                f,
+                "{keyset}: key {kid} left although signer {signer} still reports generation {generation}: its tokens are rejected; \
+                 hint: restart that signer, or look why it does not read its document"
+            ),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
                 write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}; hint: remove it by hand")

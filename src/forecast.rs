@@ -2,12 +2,14 @@
 //!
 //! There is no second implementation of the schedule: this is the daemon's own decision, told that every place agrees at once.
 
+use std::collections::BTreeMap;
+
 use crate::document::Document;
 use crate::jwk::{OkpCurve, PublicJwk, PublicNumbers};
 use crate::key::{Key, KeyClass, KeySpec, Material, Origin};
 use crate::lifecycle::{self, Decision, Pending, Reason, Step, StepKind};
 use crate::name::Kid;
-use crate::observed::Observed;
+use crate::observed::{Observed, PlaceKind, VerifierPlace};
 use crate::rules::Rules;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
@@ -43,10 +45,14 @@ pub struct Foretold {
 pub fn forecast(document: &Document, rules: &Rules, observed: &Observed, horizon: Timestamp) -> Forecast {
     let mut document = document.clone();
     let mut observed = observed.clone();
+    if rules.probed.places > 0 && !observed.verifier_places.iter().any(|place| place.kind == PlaceKind::Probe) {
+        let name = "the probes".to_owned();
+        observed.verifier_places.push(VerifierPlace { name, kind: PlaceKind::Probe, carries: BTreeMap::new(), as_of: None });
+    }
     let mut told = Vec::new();
     let mut made = 0;
     while told.len() < MOST_FORETOLD {
-        agree_everywhere(&mut observed, &document);
+        agree_everywhere(&mut observed, &document, rules);
         match lifecycle::next(&document, rules, &observed) {
             Decision::Do(step, reason) => {
                 let key = match &step {
@@ -73,13 +79,17 @@ pub fn forecast(document: &Document, rules: &Rules, observed: &Observed, horizon
     Forecast { steps: told, end: document, stuck: Vec::new() }
 }
 
-/// Targets are written and probes see it, at once.
-fn agree_everywhere(observed: &mut Observed, document: &Document) {
+/// Targets are written at once, every probe sees it with its next look, and signers keep the facts.
+fn agree_everywhere(observed: &mut Observed, document: &Document, rules: &Rules) {
     let now = observed.now;
-    for live in document.live() {
-        for place in &mut observed.verifier_places {
-            place.carries.entry(live.key.kid.clone()).or_insert(now);
+    observed.uptake.clear();
+    for place in &mut observed.verifier_places {
+        let from = if place.kind == PlaceKind::Probe { now + rules.probed.within } else { now };
+        for live in document.live() {
+            place.carries.entry(live.key.kid.clone()).or_insert(from);
         }
+        place.carries.retain(|kid, _| document.live_key(kid).is_some());
+        place.as_of = Some(now);
     }
     for retiring in &document.retiring {
         for place in &mut observed.signer_places {

@@ -7,9 +7,9 @@
 //!
 //! | layer | rooms | what happens there |
 //! | --- | --- | --- |
-//! | words | [`time`] [`name`] [`digest`] [`secret`] [`key`] [`jwk`] [`document`] [`policy`] [`rules`] [`observed`] [`clock`] [`event`] | values that are valid by construction; pure |
+//! | words | [`time`] [`name`] [`url`] [`digest`] [`secret`] [`key`] [`jwk`] [`document`] [`policy`] [`rules`] [`observed`] [`clock`] [`event`] | values that are valid by construction; pure |
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
-//! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] | effects, each behind a trait |
+//! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] [`webhook`] | effects, each behind a trait |
 //! | work | [`reconcile`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
 //! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`backup`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
 //!
@@ -41,6 +41,7 @@ pub mod event;
 pub mod forecast;
 pub mod freshness;
 pub mod http;
+pub mod https;
 pub mod invariant;
 pub mod jwk;
 pub mod key;
@@ -52,6 +53,7 @@ pub mod observed;
 pub mod operator;
 pub mod picture;
 pub mod policy;
+pub mod probe;
 pub mod publish;
 pub mod reconcile;
 pub mod rules;
@@ -60,5 +62,7 @@ pub mod sqlite;
 pub mod status_report;
 pub mod store;
 pub mod time;
+pub mod url;
 pub mod waits;
+pub mod webhook;
 pub mod witness;

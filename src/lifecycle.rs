@@ -13,11 +13,13 @@ mod incoming;
 pub mod overdue;
 mod retiring;
 pub mod step;
+mod uptake;
 
 pub use step::{Reason, Step, StepKind, apply};
+pub use uptake::laggards;
 
 use crate::document::{Document, Incoming, MOST_LIVE_KEYS, Trigger};
-use crate::name::Kid;
+use crate::name::{Generation, Kid, SignerName};
 use crate::observed::{Fault, Observed};
 use crate::rules::{Rules, Standing};
 use crate::time::{Span, Timestamp};
@@ -88,10 +90,17 @@ pub enum Because {
         /// Which.
         place: String,
     },
+    /// A probe that still sees a revoked key, or cannot see.
+    StillShown {
+        /// Which.
+        place: String,
+    },
     /// A probe that has not seen the key.
     Probe {
         /// Which.
         place: String,
+        /// Since when the key could have been seen.
+        since: Timestamp,
     },
     /// Replicas that may not have seen the first key yet.
     StoreRefresh,
@@ -114,6 +123,17 @@ pub enum Because {
         /// What is wrong, as a sentence.
         what: String,
     },
+    /// A signer that reports an earlier generation than the one in which the key's successor took over.
+    Uptake {
+        /// Which.
+        signer: SignerName,
+        /// What it reports.
+        generation: Generation,
+        /// What it is to reach.
+        needed: Generation,
+    },
+    /// Signers that have had no time to report since this process began to serve.
+    Unheard,
     /// Room for another live key.
     Full,
 }

@@ -30,7 +30,9 @@ use crate::board::Board;
 use crate::clock::Reading;
 use crate::event::Event;
 use crate::name::{EnvironmentName, KeysetId};
+use crate::time::Timestamp;
 use counts::Counts;
+pub use counts::Posted;
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -133,6 +135,11 @@ impl Metrics {
     /// and are not now, vanish.
     pub fn expect_targets(&self, keyset: &KeysetId, targets: impl Iterator<Item = String>) {
         self.counts.expect_targets(keyset, targets);
+    }
+
+    /// A message to a webhook was delivered, or was not.
+    pub fn posted(&self, keyset: &KeysetId, target: &str, what: Posted, now: Timestamp) {
+        self.counts.posted(keyset, target, what, now);
     }
 
     /// A pass of an environment's reconciler took so long.

@@ -24,6 +24,9 @@ pub enum NameError {
     /// A kid that is empty, too long, or has characters that URLs, headers and labels do not carry unharmed.
     #[error("`{0}` is not a kid; hint: 1 to {LONGEST_KID} of A-Z a-z 0-9 . _ ~ : + = @ -")]
     MalformedKid(String),
+    /// Not of the form `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
+    #[error("`{0}` is not the name of a signer; hint: a letter or digit, then up to 62 of A-Z a-z 0-9 . _ -")]
+    MalformedSigner(String),
 }
 
 macro_rules! name_type {
@@ -106,6 +109,18 @@ name_type!(
     }
 );
 
+name_type!(
+    /// What a signer calls itself when it reports which generation it uses: a host, a process, a deployment.
+    SignerName,
+    |text| {
+        let mut bytes = text.bytes();
+        let starts = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let goes_on = bytes.all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let lawful = starts && goes_on && text.len() <= 63;
+        if lawful { Ok(()) } else { Err(NameError::MalformedSigner(text.chars().take(63).collect())) }
+    }
+);
+
 fn plain_name(text: &str) -> Result<(), NameError> {
     let mut bytes = text.bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
@@ -184,6 +199,16 @@ mod tests {
             assert!(word.parse::<EnvironmentName>().is_err(), "{word}");
         }
         assert!("metrics".parse::<KeysetName>().is_ok());
+    }
+
+    #[test]
+    fn signers_are_called_like_hosts() {
+        for good in ["a", "web-1.example.org", "0_x", "Api-7"] {
+            assert!(good.parse::<SignerName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "-a", "a b", "a/b", "a:b", &"a".repeat(64)] {
+            assert!(bad.parse::<SignerName>().is_err(), "{bad}");
+        }
     }
 
     #[test]

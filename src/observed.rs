@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::Kid;
+use crate::name::{Generation, Kid, SignerName};
 use crate::time::{Span, Timestamp};
 
 /// What was seen, just before deciding.
@@ -22,6 +22,30 @@ pub struct Observed {
     pub signer_places: Vec<SignerPlace>,
     /// Changes whose swap took so long that the times they bear are too early: kid, and when the swap was seen to be done.
     pub late_commits: BTreeMap<Kid, Timestamp>,
+    /// What signers have reported to this process, latest reports only. Those of other replicas are not known here.
+    pub uptake: Vec<SignerReport>,
+}
+
+/// What a signer has reported of the generation that it uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignerReport {
+    /// What it calls itself.
+    pub name: SignerName,
+    /// When it was last heard of.
+    pub heard_at: Timestamp,
+    /// The generations it went to, each with the moment it was first reported, oldest first. Bounded, and never empty.
+    pub moves: Vec<(Generation, Timestamp)>,
+}
+
+/// How a signer stands to a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It never reported an earlier one.
+    Always,
+    /// It reported an earlier one until then.
+    At(Timestamp),
+    /// It still reports an earlier one.
+    NotYet,
 }
 
 /// Why nothing may be decided at all.
@@ -53,6 +77,9 @@ pub struct VerifierPlace {
     pub kind: PlaceKind,
     /// Since when, without a break, it has carried each kid.
     pub carries: BTreeMap<Kid, Timestamp>,
+    /// The moment whose state that is: for one that is only looked at, a cache in between may have answered with what was true some
+    /// time ago. `None`: it cannot be read now, so nothing can be said of what it does not carry.
+    pub as_of: Option<Timestamp>,
 }
 
 /// What kind of place verifiers read.
@@ -84,6 +111,34 @@ impl Observed {
             verifier_places: Vec::new(),
             signer_places: Vec::new(),
             late_commits: BTreeMap::new(),
+            uptake: Vec::new(),
+        }
+    }
+}
+
+impl SignerReport {
+    /// The generation that it uses.
+    pub fn generation(&self) -> Generation {
+        self.moves.last().map_or(Generation(0), |(generation, _)| *generation)
+    }
+
+    /// Since when it has reported that generation.
+    pub fn since(&self) -> Timestamp {
+        self.moves.last().map_or(self.heard_at, |(_, since)| *since)
+    }
+
+    /// Whether it is heard of: a report counts for as long as a signer may go on using a document that it read.
+    pub fn is_live(&self, now: Timestamp, signer_refresh: Span) -> bool {
+        now <= self.heard_at + signer_refresh
+    }
+
+    /// How it stands to `needed`.
+    pub fn reached(&self, needed: Generation) -> Reached {
+        let ahead = self.moves.iter().rev().take_while(|(generation, _)| *generation >= needed);
+        match (ahead.last(), self.moves.iter().any(|(generation, _)| *generation < needed)) {
+            (None, _) => Reached::NotYet,
+            (Some(_), false) => Reached::Always,
+            (Some((_, at)), true) => Reached::At(*at),
         }
     }
 }

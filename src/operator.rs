@@ -161,9 +161,16 @@ pub fn wants_key(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp
     match verb {
         Verb::Compromise | Verb::Init | Verb::Restored { .. } => true,
         Verb::RotateNow => !on_its_way(None),
-        Verb::Revoke { kid } => document.active.as_ref().is_none_or(|a| a.key.kid == *kid) && !on_its_way(Some(kid)),
+        // Whoever revokes another key waits for nothing; if none is left that could sign, the daemon makes one as soon as it looks.
+        Verb::Revoke { kid } => document.active.as_ref().is_some_and(|a| a.key.kid == *kid) && !on_its_way(Some(kid)),
         _ => false,
     }
+}
+
+/// Whether the verb is carried out without the key that [`wants_key`] asks for, if that is not there at once: what leaked is out of
+/// every key set now, and its successor follows in a swap of its own, whatever window, mode or freeze say.
+pub const fn goes_ahead(verb: &Verb) -> bool {
+    matches!(verb, Verb::Revoke { .. } | Verb::Compromise)
 }
 
 /// The document after `verb`, asked for by `intent.by` at `intent.at` because of `intent.reason`. `new_key` is the one that

@@ -10,6 +10,7 @@ mod fault;
 pub mod files;
 mod laws;
 mod leaf;
+mod probe;
 mod profile;
 mod raw;
 mod resolve;
@@ -19,6 +20,7 @@ mod store;
 mod target;
 mod tree;
 mod walk;
+mod webhook;
 mod window;
 
 use std::collections::BTreeMap;
@@ -31,10 +33,12 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use fault::{Fault, Warning};
 pub use files::{Folder, load_folder};
 pub use laws::{COMFORTABLE_LIVE_KEYS, RESERVED_FOR_REVOCATION, most_live_keys};
+pub use probe::{Probe, Probed};
 pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfile, VerifierProfile};
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{Audience, FileTarget, STATE_DIR, TargetFormat};
+pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
 use crate::digest::Digest;
@@ -91,6 +95,12 @@ pub struct KeysetPolicy {
     pub window: Option<Window>,
     /// What is written outside the store.
     pub publish: Vec<FileTarget>,
+    /// Who is told what happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook>,
+    /// Which key sets are looked at from outside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     /// Who may read the document on the signer socket.
     pub signers: Vec<SignerAccess>,
     /// What is served while the store is out of reach.
@@ -102,6 +112,8 @@ pub struct KeysetPolicy {
     pub inception: Option<chrono::NaiveDate>,
     /// Whether verifiers can hold old and new keys side by side.
     pub verifier: VerifierShape,
+    /// How much longer a retiring key is kept at most for signers that lag behind; `None`: their reports hold nothing up.
+    pub uptake_bound: Option<Span>,
     /// Why figures that would otherwise be refused are accepted.
     pub unsafe_reason: Option<String>,
     /// Names the meaning of this keyset's policy, with the store's facts in it.
@@ -171,6 +183,16 @@ pub enum VerifierShape {
     SingleKey,
 }
 
+/// What signers' reports of the generation that they use are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Uptake {
+    /// They are shown, and hold nothing up.
+    Reported,
+    /// A retiring key stays until every signer that reports uses its successor, within `uptake_bound`.
+    Required,
+}
+
 impl KeysetPolicy {
     /// The longest that a scheduled change-over ever waits for its window; zero without one.
     pub fn max_window_wait(&self) -> Span {
@@ -179,7 +201,7 @@ impl KeysetPolicy {
 
     /// The most keys that this policy lets be alive at once.
     pub fn most_live_keys(&self) -> u64 {
-        laws::most_live_keys(&self.facts, self.rotate_every, self.max_window_wait()).unwrap_or(u64::MAX)
+        laws::most_live_keys(&self.facts, self.rotate_every, self.max_window_wait(), self.uptake_bound).unwrap_or(u64::MAX)
     }
 
     fn with_digest(self) -> Self {

@@ -11,6 +11,7 @@ mod advance;
 mod keyset;
 pub mod operate;
 mod places;
+mod probes;
 pub mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,9 +30,9 @@ use crate::freshness::Freshness;
 use crate::key::{Key, KeySpec};
 use crate::lifecycle::{self, Decision};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
-use crate::observed::{Fault, Observed};
+use crate::observed::{Fault, Observed, SignerReport};
 use crate::operator::{self, Refusal, Verb};
-use crate::policy::FileTarget;
+use crate::policy::{FileTarget, Probe};
 use crate::publish::Targets;
 use crate::rules::Rules;
 use crate::store::{Mark, Revision, Store, StoreError};
@@ -75,6 +76,10 @@ pub trait Ports: Send + Sync + 'static {
     fn serve(&self, keyset: &KeysetName, document: Option<&Arc<Document>>);
     /// How the keyset stands after it was looked at (`None`: it is gone).
     fn report(&self, keyset: &KeysetName, status: Option<Status>);
+    /// What signers have reported to this process of the generation that they use.
+    fn uptake(&self, _keyset: &KeysetName) -> Vec<SignerReport> {
+        Vec::new()
+    }
     /// The decision. Only a test that wants to see a broken rule caught has reason to answer anything else.
     fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
         lifecycle::next(document, rules, observed)
@@ -111,6 +116,8 @@ pub struct Wanted {
     pub rules: Arc<Rules>,
     /// The file targets.
     pub targets: Arc<[FileTarget]>,
+    /// The key sets that are looked at from outside.
+    pub probes: Arc<[Probe]>,
     /// The only day (UTC) on which the keyset may be created if the store has none; `None`: any day.
     pub inception: Option<chrono::NaiveDate>,
 }
@@ -299,6 +306,7 @@ impl<P: Ports> Reconciler<P> {
             let keyset = self.keysets.entry(name.clone()).or_default();
             keyset.places.clone_from(&sighting.places);
             keyset.signers_left.clone_from(&sighting.signers_left);
+            keyset.remember_probes(&sighting.probes);
             keyset.sighting = Some(sighting);
             self.assign(&name);
         }
@@ -310,6 +318,7 @@ impl<P: Ports> Reconciler<P> {
     fn assign(&mut self, name: &KeysetName) {
         let Some(keyset) = self.keysets.get_mut(name) else { return };
         keyset.wanted = self.wanted.get(name).cloned();
+        keyset.keep_wanted_probes();
         let orphaned = keyset.wanted.is_none() && !keyset.places.is_empty();
         if orphaned || keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {
             self.watched.insert(name.clone());

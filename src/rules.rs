@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, Facts};
 use crate::key::KeySpec;
-use crate::policy::{KeysetPolicy, Mode, Source, Start, StoreConfig, VerifierShape, Window};
+use crate::policy::{KeysetPolicy, Mode, Probed, Source, Start, StoreConfig, VerifierShape, Window};
 use crate::time::Span;
 
 /// The rules of one keyset. Written down in status reports, so that a plan can be made elsewhere.
@@ -32,8 +32,15 @@ pub struct Rules {
     pub mode: Mode,
     /// What verifiers can hold.
     pub verifier: VerifierShape,
+    /// How much longer than its retention wait a retiring key is kept at most for signers that report an earlier generation; `None`:
+    /// reports hold nothing up.
+    #[serde(default)]
+    pub uptake_bound: Option<Span>,
     /// Whether other hosts write to the same store.
     pub shared_store: bool,
+    /// What is looked at from outside before a key signs.
+    #[serde(default)]
+    pub probed: Probed,
     /// Whether the policy that states all this can be followed.
     #[serde(default)]
     pub standing: Standing,
@@ -67,7 +74,9 @@ impl Rules {
             window: policy.window.clone(),
             mode: policy.mode,
             verifier: policy.verifier,
+            uptake_bound: policy.uptake_bound,
             shared_store: store.is_shared(),
+            probed: Probed::by(&policy.probes),
             standing: Standing::InForce,
         }
     }
@@ -97,7 +106,9 @@ impl Rules {
             window: None,
             mode: Mode::Manual,
             verifier: VerifierShape::Overlapping,
+            uptake_bound: None,
             shared_store: true,
+            probed: Probed::default(),
             standing: Standing::Orphaned,
         }
     }

@@ -16,7 +16,7 @@ use crate::document::Document;
 use crate::document::stored::StoredError;
 use crate::key::Algorithm;
 use crate::lifecycle::{Pending, StepKind};
-use crate::name::{EnvironmentName, KeysetName, Kid};
+use crate::name::{EnvironmentName, Generation, KeysetName, Kid, SignerName};
 use crate::rules::Rules;
 use crate::time::{Span, Timestamp};
 
@@ -91,6 +91,31 @@ pub struct KeysetReport {
     /// What does not work.
     #[serde(default)]
     pub troubles: Vec<TroubleReport>,
+    /// What signers report to this replica of the generation they use, by name.
+    #[serde(default)]
+    pub signers: Vec<UptakeReport>,
+    /// What was seen of its key sets from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeReport>,
+}
+
+/// What was seen of one key set from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Where.
+    pub url: String,
+    /// When it was last looked at; absent before the first look since the daemon began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<Timestamp>,
+    /// When a look last succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
+    /// Why the last look failed; absent if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// The newest generation of the document with which it was seen to agree since the daemon began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
 }
 
 /// What a keyset is judged by at this moment.
@@ -147,10 +172,26 @@ pub struct OverdueReport {
 /// Something that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleReport {
-    /// With what: `store`, `witness`, `keygen`, `target`.
+    /// With what: `store`, `witness`, `keygen`, `target`, `probe`.
     pub part: String,
     /// As a sentence.
     pub what: String,
+}
+
+/// A signer that reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UptakeReport {
+    /// What it calls itself.
+    pub name: SignerName,
+    /// The generation that it uses.
+    pub generation: Generation,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was last heard of.
+    pub heard_at: Timestamp,
+    /// The generation that it should have reached by now and has not; absent if it does not lag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lags_behind: Option<Generation>,
 }
 
 /// What became of a reload: the answer to `POST /v1/reload?wait=SPAN` on the control socket.

@@ -37,9 +37,10 @@ impl Waits {
         by_schedule.min(by_age).min(by_expiry)
     }
 
-    /// When the successor of `active` is to be generated, so that it has waited and a window has come by the time it is due.
+    /// When the successor of `active` is to be generated, so that every probe has looked, it has waited and a window has
+    /// come by the time it is due.
     pub fn generate_at(&self, active: &Active, rules: &Rules) -> Timestamp {
-        self.change_over_due(active, rules).minus(self.propagation + self.window)
+        self.change_over_due(active, rules).minus(self.propagation + self.window + rules.probed.within)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::document::Document;
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
 use crate::policy::FileTarget;
+use crate::probe::ProbeMemory;
 use crate::time::Timestamp;
 
 /// What was last seen of one keyset.
@@ -29,6 +30,9 @@ pub struct Sighting {
     /// Since when the signers who ask this process have left which retiring key, once that is certain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub signers_left: BTreeMap<Kid, Timestamp>,
+    /// What the probes of this host have seen, as of the last change that somebody waited for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes: BTreeMap<String, ProbeMemory>,
     /// The kids that were revoked by then, as digests: should a back-up revive them, they are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<Digest>,
@@ -43,8 +47,8 @@ pub struct Sighting {
 impl Sighting {
     /// Of a document, and nothing else.
     pub fn new(generation: Generation, digest: Digest) -> Self {
-        let (places, signers_left, revoked) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { generation, digest, places, signers_left, revoked, removing: false, restored: None }
+        let (places, signers_left, probes, revoked) = Default::default();
+        Self { generation, digest, places, signers_left, probes, revoked, removing: false, restored: None }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use keyrota::audit::{Audit, FILE_NAME, KeysInUse, Limits, TrailKey, Verified, tail, verify};
+use keyrota::audit::{Audit, FILE_NAME, KeysInUse, Kind, Limits, TrailKey, Verified, catalogue, tail, verify};
 use keyrota::document::change::{Cause, Draft, Promise};
 use keyrota::document::{Document, Intent, Trigger};
 use keyrota::event::Event;
@@ -296,4 +296,25 @@ async fn a_second_daemon_goes_on_under_the_key_that_the_first_changed_to() {
     first.record(at(4), vec![Event::ClockBack]);
     first.flush().await;
     assert_eq!(judged_with(dir.path(), &[8]).await, Vec::<String>::new());
+}
+
+#[test]
+fn the_journals_catalogue_explains_every_kind() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/keyrota.catalog");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, catalogue()).unwrap();
+    }
+    let shipped = fs::read_to_string(&path).unwrap();
+    assert_eq!(shipped, catalogue(), "UPDATE_GOLDEN=1 writes it anew");
+    let ids: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.message_id()).collect();
+    assert_eq!(ids.len(), Kind::ALL.len(), "each has an id of its own");
+    for kind in Kind::ALL {
+        let (id, name) = (kind.message_id(), kind.as_str());
+        assert!(shipped.contains(&format!("\n-- {id}\nSubject: ")), "{name}");
+        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
+    }
+    // A field that is named in it is one that is sent.
+    let sent = ["ENVIRONMENT", "KEYSET", "KID", "TO", "GENERATION", "ACTOR", "REASON", "AUDIT_LINE", "AUDIT_MAC"];
+    let named: Vec<_> = shipped.split('@').skip(1).step_by(2).collect();
+    assert!(named.len() > 20 && named.iter().all(|name| sent.iter().any(|field| *name == format!("KEYROTA_{field}"))), "{named:?}");
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use asking::{Answer, Host, Outsider};
 use fixture::{SECRET, confirm, document, put, rules, status};
 use keyrota::board::Manner;
+use keyrota::board::uptake::{Keep, MOST_OF_ONE_UID, Reporter};
 use keyrota::http::operators::Readiness;
 use keyrota::http::serve::Limits;
 use keyrota::key::Algorithm;
@@ -241,6 +242,97 @@ async fn who_is_not_named_learns_nothing() {
         assert!(admitted.status == 200 && admitted.text().contains(SECRET));
         assert_eq!(host.ask("GET", "/v1/keysets/demo/hooks", "").await.status, 403, "per keyset");
     }
+}
+
+/// Reports a generation under a name.
+async fn reported(host: &Host, path: &str, body: &str) -> asking::Answer {
+    let head = format!("PUT /v1/keysets/demo/{path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    host.raw(format!("{head}{body}").as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_signer_reports_what_it_uses() {
+    let host = Host::signers(Outsider::App);
+    confirm(&host.environment);
+    let good = "{\"generation\":8}";
+    assert_eq!(reported(&host, "users/signers/web-1", good).await.status, 403, "who may not read may not report");
+    let cell = host.environment.keyset("users").unwrap();
+    cell.set_manner(Manner { signers: vec![SignerAccess::User("app".into())], ..Manner::default() });
+    assert_eq!(reported(&host, "users/signers/web-1", good).await.status, 204);
+    let known = cell.reports.list();
+    assert_eq!((known[0].name.as_str(), known[0].generation().0, known[0].heard_at), ("web-1", 8, fixture::noon().wall));
+    for (path, body, wanted) in [
+        ("users/signers/web-1", "{\"generation\":9}", 409),
+        ("users/signers/web-1", "{\"generation\":0}", 409),
+        ("users/signers/web-1", "{\"generation\":-1}", 400),
+        ("users/signers/web-1", "{\"generation\":8,\"more\":1}", 400),
+        ("users/signers/web-1", "8", 400),
+        ("users/signers/web-1", "", 400),
+        ("users/signers/web-1", &"x".repeat(2000), 413),
+        ("users/signers/web-1?x=1", good, 400),
+        ("users/signers/.web", good, 400),
+        ("users/signers/%20", good, 400),
+        ("hooks/signers/web-1", good, 403),
+        ("nosuch/signers/web-1", good, 403),
+    ] {
+        let answer = reported(&host, path, body).await;
+        assert_eq!(answer.status, wanted, "{path} {body}");
+        assert!(!answer.error().1.is_empty(), "with a hint");
+    }
+    let other = host.ask("GET", "/v1/keysets/demo/users/signers/web-1", "").await;
+    assert_eq!((other.status, other.header("allow")), (405, Some("PUT")));
+    assert_eq!(cell.reports.list(), known, "none of it was taken");
+}
+
+#[tokio::test]
+async fn a_name_is_not_taken_from_another_user() {
+    let host = Host::signers(Outsider::App);
+    confirm(&host.environment);
+    let cell = host.environment.keyset("users").unwrap();
+    cell.set_manner(Manner { signers: vec![SignerAccess::User("app".into())], ..Manner::default() });
+    let (keep, now) = (Keep { live: Span::minutes(5), remembered: Span::hours(1) }, fixture::noon().wall);
+    let take = |name: &str, uid, now| {
+        let name = name.parse().unwrap();
+        cell.reports.take(&name, Reporter { uid, ours: false }, keyrota::name::Generation(7), now, keep).unwrap();
+    };
+    take("theirs", 1001, now.minus(Span::minutes(5)));
+    take("silent", 1001, now.minus(Span::minutes(6)));
+    let (error, hint) = {
+        let answer = reported(&host, "users/signers/theirs", "{\"generation\":8}").await;
+        assert_eq!(answer.status, 403);
+        answer.error()
+    };
+    assert!(
+        error.contains("uid 1000 cannot report as theirs") && error.contains("belongs to another user") && hint.contains("another name")
+    );
+    assert_eq!(reported(&host, "users/signers/silent", "{\"generation\":8}").await.status, 204);
+    for n in 0..MOST_OF_ONE_UID - 1 {
+        take(&format!("mine-{n}"), 1000, now);
+    }
+    let full = reported(&host, "users/signers/one-more", "{\"generation\":8}").await;
+    assert_eq!((full.status, full.header("retry-after")), (429, Some("60")));
+}
+
+#[tokio::test]
+async fn status_and_metrics_show_who_lags() {
+    let host = Host::control(Outsider::Root);
+    confirm(&host.environment);
+    let cell = host.environment.keyset("users").unwrap();
+    let (keep, now) = (Keep { live: Span::minutes(5), remembered: Span::hours(1) }, fixture::noon().wall);
+    for (name, generation, minutes) in [("ahead", 8, 1), ("behind", 3, 2), ("gone", 3, 6)] {
+        let from = Reporter { uid: 1000, ours: false };
+        cell.reports
+            .take(&name.parse().unwrap(), from, keyrota::name::Generation(generation), now.minus(Span::minutes(minutes)), keep)
+            .unwrap();
+    }
+    let report: StatusReport = serde_json::from_slice(&host.ask("GET", "/v1/status", "").await.body).unwrap();
+    let users = report.environments[0].keysets.iter().find(|keyset| keyset.name.as_str() == "users").unwrap();
+    let shown: Vec<_> = users.signers.iter().map(|s| (s.name.as_str(), s.generation.0, s.lags_behind.map(|needed| needed.0))).collect();
+    assert_eq!(shown, [("ahead", 8, None), ("behind", 3, Some(6))], "who is silent for longer than signer_refresh counts no more");
+    let scrape = keyrota::metrics::Metrics::new(fixture::noon()).unwrap().scrape(&host.board, fixture::noon());
+    let scrape = String::from_utf8(scrape.flatten().collect()).unwrap();
+    assert!(scrape.contains("keyrota_signer_generation{environment=\"demo\",keyset=\"users\",signer=\"behind\"} 3\n"), "{scrape}");
+    assert!(!scrape.contains("signer=\"gone\""));
 }
 
 #[tokio::test]

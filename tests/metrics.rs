@@ -12,11 +12,12 @@ use std::sync::Arc;
 use fixture::{board, changed, confirm, document, noon, put, rules, status};
 use keyrota::board::{Board, Manner};
 use keyrota::document::Document;
-use keyrota::document::{Change, Freeze, HistoryEntry, Intent, StateName, Trigger};
+use keyrota::document::{Change, Facts, Freeze, HistoryEntry, Intent, StateName, Trigger};
 use keyrota::event::Event;
 use keyrota::key::Algorithm;
 use keyrota::metrics::{MeasuredStore, Metrics};
 use keyrota::name::{Generation, KeysetId, KeysetName};
+use keyrota::rules::Rules;
 use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
 use keyrota::time::Span;
 
@@ -178,6 +179,42 @@ fn values_come_from_the_document() {
 }
 
 #[test]
+fn a_revocation_is_due_when_no_cache_can_hold_the_key() {
+    let (board, environment) = board();
+    let mut users = document("demo/users", Algorithm::ES256, 3);
+    let at = noon().wall.minus(Span::minutes(1));
+    users = changed(&users, &rules(Algorithm::ES256), at, |d| d.revoke(&"kid-0".parse().unwrap(), "found in a log").unwrap());
+    put(&environment, "users", status(Some(users.clone()), rules(Algorithm::ES256)), Manner::default());
+    let metrics = Metrics::new(noon()).unwrap();
+    let of = |family: &str| format!("{family}{{environment=\"demo\",keyset=\"users\",kid=\"kid-0\"}}");
+    let before = text(&metrics, &board);
+    // store_refresh + cache_max_age + verifier_refresh + verifier_retry + 2 clock_skew
+    let due = at.as_seconds_f64() + 10.0 + 60.0 + 900.0 + 120.0 + 120.0;
+    assert_eq!(series(&before)[of("keyrota_revocation_due_timestamp_seconds").as_str()], due);
+    assert_eq!(series(&before)[of("keyrota_revocation_unconfirmed").as_str()], 1.0);
+    users = changed(&users, &rules(Algorithm::ES256), noon().wall, |d| d.confirm_revoked(&"kid-0".parse().unwrap()).unwrap());
+    put(&environment, "users", status(Some(users), rules(Algorithm::ES256)), Manner::default());
+    let after = text(&metrics, &board);
+    assert!(!after.contains("keyrota_revocation_due_timestamp_seconds{") && !after.contains("keyrota_revocation_unconfirmed{"));
+}
+
+#[test]
+fn a_clock_that_was_set_is_distrusted_and_the_least_skew_is_the_limit() {
+    let (board, environment) = board();
+    let strict = Rules { facts: Facts { clock_skew: Span::seconds(20), ..rules(Algorithm::ES256).facts }, ..rules(Algorithm::ES256) };
+    put(&environment, "strict", status(Some(document("demo/strict", Algorithm::ES256, 2)), strict), Manner::default());
+    let metrics = Metrics::new(noon()).unwrap();
+    let before = text(&metrics, &board);
+    assert_eq!(series(&before)["keyrota_max_clock_skew_seconds{environment=\"demo\"}"], 20.0);
+    assert_eq!(series(&before)["keyrota_clock_trusted{environment=\"demo\"}"], 1.0);
+    let rules = rules(Algorithm::ES256);
+    let ahead = changed(&document("demo/users", Algorithm::ES256, 1), &rules, noon().wall + Span::hours(1), |d| d.freeze(None));
+    put(&environment, "users", status(Some(ahead), rules), Manner::default());
+    let after = text(&metrics, &board);
+    assert_eq!(series(&after)["keyrota_clock_trusted{environment=\"demo\"}"], 0.0, "a document bears a time in the future");
+}
+
+#[test]
 fn a_large_scrape_is_told_in_small_pieces() {
     let (board, environment) = board();
     let one = document("demo/users", Algorithm::ES256, 3);
@@ -241,7 +278,10 @@ async fn store_operations_are_counted_by_how_they_ended() {
         format!("keyrota_store_operations_total{{environment=\"demo\",operation=\"{operation}\",result=\"{result}\"}}")
     };
     let before = text(&metrics, &board);
-    assert_eq!(series(&before)[of("swap", "ok").as_str()], 0.0, "there from the start");
+    for (operation, result) in [("swap", "ok"), ("swap", "indeterminate"), ("load", "invalid")] {
+        assert_eq!(series(&before)[of(operation, result).as_str()], 0.0, "there from the start");
+    }
+    assert!(!before.contains("operation=\"load\",result=\"conflict\""), "a look has nobody to conflict with");
     assert_eq!(series(&before)["keyrota_store_last_success_timestamp_seconds{environment=\"demo\"}"], 0.0);
     assert!(store.load(&"users".parse().unwrap()).await.unwrap().is_none());
     assert!(store.load_many(&[]).await.is_err() && store.changes(&Mark::default()).await.is_err());

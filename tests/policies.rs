@@ -147,6 +147,19 @@ const LAWS: &[(&str, &str, &str, &str)] = &[
     ("kind: embedded", "publish: [file: {path: /a, format: document, mode: '0640'}]", "publish: [file: {path: /a, format: document, mode: '0644'}]", "lets everybody on the machine at a secret"),
     ("kind: embedded", "unsafe: {reason: x}, verifier_refresh: 1m", "unsafe: {reason: ''}, verifier_refresh: 1m", "is blank"),
     ("kind: embedded", "signers: [user: a]", "signers: [user: 'a b']", "is not a user or group"),
+    ("kind: embedded", "probe: [{jwks_url: 'https://a/k'}]", "probe: [{jwks_url: 'http://a/k'}]", "is plain http"),
+    ("kind: embedded", "probe: [{jwks_url: 'http://a/k', allow_http: true}]", "probe: [{jwks_url: 'ftp://a/k', allow_http: true}]", "neither https nor http"),
+    ("kind: embedded", "probe: [{jwks_url: 'http://[::1]:8480/k'}]", "probe: [{jwks_url: 'https://u:p@a/k'}]", "has a user name or password"),
+    ("kind: embedded", "probe: [{jwks_url: 'https://a/k'}, {jwks_url: 'https://a/l'}]", "probe: [{jwks_url: 'https://a/k'}, {jwks_url: 'https://a/k'}]", "is looked at already"),
+    ("kind: embedded", "probe: [{jwks_url: 'https://a/k', every: 1s}]", "probe: [{jwks_url: 'https://a/k', every: 999ms, timeout: 1s}, {jwks_url: 'https://b/k', every: 1d}]", "999ms is not from 1s to 1d"),
+    ("kind: embedded", "probe: [{jwks_url: 'https://a/k', every: 10s, timeout: 10s}]", "probe: [{jwks_url: 'https://a/k', every: 10s, timeout: 11s}]", "is longer than `every`, 10s"),
+    ("kind: embedded", "probe: [{jwks_url: 'https://a/k', ca_file: /a.pem}]", "probe: [{jwks_url: 'https://a/k', ca_file: a.pem}]", "`a.pem` is not absolute"),
+    ("kind: embedded", "probe: []", "algorithm: HS256, probe: [{jwks_url: 'https://a/k'}]", "this keyset has none"),
+    ("kind: embedded", "rotate_every: 19m40s, probe: [{jwks_url: 'https://a/k'}]", "rotate_every: 19m39s, probe: [{jwks_url: 'https://a/k'}]", "announcing a key takes 19m5s and being seen by its probes up to 35s"),
+    ("kind: embedded", "publish: [webhook: {url: 'https://a/h', secret: {file: /s}}]", "publish: [webhook: {url: 'http://a/h', secret: {file: /s}}]", "is plain http"),
+    ("kind: embedded", "publish: [webhook: {url: 'https://a/h', secret: {credential: hook}, events: [key-moved], timeout: 1m}]", "publish: [webhook: {url: 'https://a/h', secret: {credential: ../s}}]", "is not the name of a credential"),
+    ("kind: embedded", "publish: [file: {path: /a, format: jwks}, webhook: {url: 'https://a/h', secret: {file: /s}}]", "publish: [webhook: {url: 'https://a/h', secret: {file: s}}]", "`s` is not absolute"),
+    ("kind: embedded", "publish: [webhook: {url: 'https://a/h', secret: {file: /s}}, webhook: {url: 'https://a/i', secret: {file: /s}}]", "publish: [webhook: {url: 'https://a/h', secret: {file: /s}}, webhook: {url: 'https://a/h', secret: {file: /s}}]", "is told already"),
     ("kind: aws-secrets-manager", "signer_refresh: 1h", "signer_refresh: 59m59s", "59m59s is less than the 1h that AWS's caching clients"),
     ("kind: aws-secrets-manager", "signer_refresh: 1h, rotate_every: 90m", "signer_refresh: 1h, rotate_every: 89m59s", "1h29m59s is less than 1h30m: a rotation makes 6 versions"),
 ];
@@ -184,6 +197,31 @@ fn unsafe_excuses_facts_and_no_law() {
     };
     assert_eq!(shared(short), [], "it excuses one of the two");
     assert!(shared(PAIR)[0].to_string().starts_with("t.yaml:3: defaults.unsafe: excuses nothing"));
+}
+
+#[test]
+fn signers_reports_can_be_required_on_one_host_alone() {
+    let bound = |fields: &str| {
+        let (policy, warnings) = one("kind: embedded", fields).unwrap_or_else(|faults| panic!("{faults:?}"));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        policy.keysets.values().next().unwrap().uptake_bound
+    };
+    let facts = "algorithm: ES256, token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 1h";
+    assert_eq!(bound(facts), None);
+    assert_eq!(bound(&format!("{facts}, uptake: reported")), None);
+    let retention = bound(&format!("{facts}, uptake: required")).unwrap();
+    assert!(retention > Span::hours(2), "as long again as its retention: {retention}");
+    assert_eq!(bound(&format!("{facts}, uptake: required, uptake_bound: 6h")), Some(Span::hours(6)));
+    let refused = |store: &str, fields: &str| sentences(one(store, &format!("{facts}, {fields}"))).join("\n");
+    assert!(refused("kind: embedded", "uptake_bound: 6h").contains("bounds nothing without `uptake: required`"));
+    assert!(refused("kind: embedded", "uptake: required, uptake_bound: 0s").contains("is 0s"));
+    assert!(refused("kind: embedded", "uptake: always").contains("uptake"));
+    let crowded = refused("kind: embedded", "rotate_every: 5h, uptake: required, uptake_bound: 70h");
+    assert!(crowded.contains("keys would be alive at once, more than 16"), "{crowded}");
+    let shared = "kind: aws-secrets-manager";
+    let refusal = refused(shared, "uptake: required");
+    assert!(refusal.contains("known only to the replica that got it"), "{refusal}");
+    assert!(one(shared, &format!("{facts}, uptake: required, unsafe: {{reason: one replica}}")).is_ok());
 }
 
 #[test]

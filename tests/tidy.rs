@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 5] = [
     (
         "words: values and their invariants",
-        &["time", "digest", "name", "secret", "key", "jwk", "document", "policy", "event", "clock", "observed", "rules"],
+        &["time", "digest", "name", "url", "secret", "key", "jwk", "document", "policy", "event", "clock", "observed", "rules"],
     ),
     ("decision: pure functions", &["waits", "lifecycle", "operator", "forecast"]),
-    ("ports: what is outside", &["sqlite", "store", "witness", "publish", "keygen", "probe"]),
+    ("ports: what is outside", &["sqlite", "store", "witness", "publish", "keygen", "https", "probe", "webhook"]),
     ("work: the passes and what they keep", &["freshness", "reconcile", "board", "invariant"]),
     (
         "shell: processes and people",

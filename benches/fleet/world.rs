@@ -68,7 +68,9 @@ pub fn rules() -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: false,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -171,7 +173,7 @@ impl<S: Store, W: Witness> World<S, W> {
         let names: Vec<_> = (0..keysets).map(name).collect();
         self.environment.ensure(names.iter());
         let mut reconciler = Reconciler::new(Arc::clone(self), environment(), Arc::clone(&self.environment.freshness));
-        let wanted = || Wanted { rules: Arc::new(rules()), targets: Arc::new([]), inception: None };
+        let wanted = || Wanted { rules: Arc::new(rules()), targets: Arc::new([]), probes: Arc::new([]), inception: None };
         reconciler.want(names.into_iter().map(|name| (name, wanted())).collect());
         reconciler
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::key::TrailKey;
-use super::{KeysInUse, Line, Shared, chain};
+use super::{KeysInUse, Kind, Line, Shared, chain};
 use crate::clock::Reading;
 use crate::name::{Generation, KeysetId};
 use crate::time::Timestamp;
@@ -105,7 +105,7 @@ impl Trail {
         let (length, torn) = cut(&mut file).map_err(|e| failed("mend", &path, &e))?;
         if torn > 0 {
             let says = format!("a last line of {torn} bytes that a crash had cut off was taken away");
-            found.notes.push(Line::of_trail(now, "trail-mended", says));
+            found.notes.push(Line::of_trail(now, Kind::TrailMended, says));
         }
         let (number, code) = match (last, &head) {
             // What was noted and is not there any more leaves a gap that shows.
@@ -118,7 +118,7 @@ impl Trail {
         let oldest = head.map(|head| head.oldest).or(oldest).unwrap_or(number + 1);
         let began = TrailHead { number, code, oldest };
         if number == 0 {
-            found.notes.push(Line::of_trail(now, "trail-begun", "the audit trail begins".to_owned()));
+            found.notes.push(Line::of_trail(now, Kind::TrailBegun, "the audit trail begins".to_owned()));
         }
         drop(locked);
         let (identity, known) = (identity(&file, &path)?, found.known.clone());
@@ -129,7 +129,7 @@ impl Trail {
         if let Err(why) = writing.change_over() {
             // Whatever happened to the trail, what happens from now on is written down; the examination says where it broke.
             let what = why.split_once("; hint: ").map_or(why.as_str(), |(what, _)| what);
-            found.notes.push(Line::of_trail(now, "trail-broken", what.to_owned()));
+            found.notes.push(Line::of_trail(now, Kind::TrailBroken, what.to_owned()));
             writing.changed_to = None;
         }
         Ok((Self(Arc::new(Mutex::new(writing))), found))

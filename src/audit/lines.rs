@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Kind;
 use crate::document::{Change, HistoryEntry, StateName, Trigger};
 use crate::event::{Event, Told};
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
@@ -13,7 +14,7 @@ pub struct Line {
     /// When it happened; for recovered lines when it was decided.
     pub at: Timestamp,
     /// What kind of thing, the same words for ever.
-    pub kind: &'static str,
+    pub kind: Kind,
     /// In which environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
@@ -58,13 +59,13 @@ impl Line {
     /// A change of a document.
     pub fn of_change(at: Timestamp, keyset: &KeysetId, entry: &HistoryEntry, recovered: bool) -> Self {
         let (kind, key, from, to) = match &entry.change {
-            Change::KeyMoved { kid, from, to } => ("key-moved", Some(kid), *from, Some(*to)),
-            Change::PrivateErased { kid } => ("private-erased", Some(kid), None, None),
-            Change::Forgotten { .. } => ("forgotten", None, None, None),
-            Change::FactsAdopted => ("facts-adopted", None, None, None),
-            Change::IntentNoted { .. } => ("intent-noted", None, None, None),
-            Change::RevocationConfirmed { kid } => ("revocation-confirmed", Some(kid), None, None),
-            Change::TimesReset => ("times-reset", None, None, None),
+            Change::KeyMoved { kid, from, to } => (Kind::KeyMoved, Some(kid), *from, Some(*to)),
+            Change::PrivateErased { kid } => (Kind::PrivateErased, Some(kid), None, None),
+            Change::Forgotten { .. } => (Kind::Forgotten, None, None, None),
+            Change::FactsAdopted => (Kind::FactsAdopted, None, None, None),
+            Change::IntentNoted { .. } => (Kind::IntentNoted, None, None, None),
+            Change::RevocationConfirmed { kid } => (Kind::RevocationConfirmed, Some(kid), None, None),
+            Change::TimesReset => (Kind::TimesReset, None, None, None),
         };
         Self {
             at: if recovered { entry.at } else { at },
@@ -88,29 +89,32 @@ impl Line {
         };
         match event {
             Event::Changed { .. } | Event::Seen { .. } | Event::Overtaken { .. } => None,
-            Event::Trouble { keyset, .. } => plain("trouble", Some(keyset)),
-            Event::TroubleOver { keyset, .. } => plain("trouble-over", Some(keyset)),
-            Event::TargetWritten { keyset, drift: false, .. } => plain("target-written", Some(keyset)),
-            Event::TargetWritten { keyset, drift: true, .. } => plain("target-repaired", Some(keyset)),
-            Event::TargetRemoved { keyset, .. } => plain("target-removed", Some(keyset)),
-            Event::TargetLeft { keyset, .. } => plain("target-left", Some(keyset)),
-            Event::StoreUnavailable { environment, .. } => of("store-unavailable", environment),
-            Event::StoreBack { environment } => of("store-back", environment),
-            Event::Accepted { keyset, by } => Some(Self { actor: Some(by.clone()), ..plain("accepted", Some(keyset))? }),
-            Event::ClockAccepted { environment, by } => Some(Self { actor: Some(by.clone()), ..of("clock-accepted", environment)? }),
+            Event::Trouble { keyset, .. } => plain(Kind::Trouble, Some(keyset)),
+            Event::TroubleOver { keyset, .. } => plain(Kind::TroubleOver, Some(keyset)),
+            Event::TargetWritten { keyset, drift: false, .. } => plain(Kind::TargetWritten, Some(keyset)),
+            Event::TargetWritten { keyset, drift: true, .. } => plain(Kind::TargetRepaired, Some(keyset)),
+            Event::TargetRemoved { keyset, .. } => plain(Kind::TargetRemoved, Some(keyset)),
+            Event::TargetLeft { keyset, .. } => plain(Kind::TargetLeft, Some(keyset)),
+            Event::UptakeOverrun { keyset, kid, generation, .. } => {
+                Some(Self { kid: Some(kid.clone()), generation: Some(*generation), ..plain(Kind::UptakeOverrun, Some(keyset))? })
+            }
+            Event::StoreUnavailable { environment, .. } => of(Kind::StoreUnavailable, environment),
+            Event::StoreBack { environment } => of(Kind::StoreBack, environment),
+            Event::Accepted { keyset, by } => Some(Self { actor: Some(by.clone()), ..plain(Kind::Accepted, Some(keyset))? }),
+            Event::ClockAccepted { environment, by } => Some(Self { actor: Some(by.clone()), ..of(Kind::ClockAccepted, environment)? }),
             Event::Removed { keyset, generation, by, reason } => Some(Self {
                 generation: Some(*generation),
                 actor: Some(by.clone()),
                 reason: Some(reason.clone()),
-                ..plain("removed", Some(keyset))?
+                ..plain(Kind::Removed, Some(keyset))?
             }),
             Event::MasterKeyChanged { by, reason } => {
-                Some(Self { actor: Some(by.clone()), reason: Some(reason.clone()), ..plain("master-key-changed", None)? })
+                Some(Self { actor: Some(by.clone()), reason: Some(reason.clone()), ..plain(Kind::MasterKeyChanged, None)? })
             }
-            Event::BackedUp { by, .. } => Some(Self { actor: Some(by.clone()), ..plain("backed-up", None)? }),
-            Event::RestoredFromBackup { by, .. } => Some(Self { actor: Some(by.clone()), ..plain("restored-from-back-up", None)? }),
-            Event::ClockSet { .. } => plain("clock-set", None),
-            Event::ClockBack => plain("clock-back", None),
+            Event::BackedUp { by, .. } => Some(Self { actor: Some(by.clone()), ..plain(Kind::BackedUp, None)? }),
+            Event::RestoredFromBackup { by, .. } => Some(Self { actor: Some(by.clone()), ..plain(Kind::RestoredFromBackup, None)? }),
+            Event::ClockSet { .. } => plain(Kind::ClockSet, None),
+            Event::ClockBack => plain(Kind::ClockBack, None),
         }
     }
 
@@ -122,16 +126,16 @@ impl Line {
             key_before: Some(key_before),
             actor: Some(by.to_owned()),
             reason: Some(reason.to_owned()),
-            ..Self::plain(at, "trail-key-changed", None, says)
+            ..Self::plain(at, Kind::TrailKeyChanged, None, says)
         }
     }
 
     /// Something that happened to the trail itself.
-    pub fn of_trail(at: Timestamp, kind: &'static str, says: String) -> Self {
+    pub fn of_trail(at: Timestamp, kind: Kind, says: String) -> Self {
         Self::plain(at, kind, None, says)
     }
 
-    fn plain(at: Timestamp, kind: &'static str, keyset: Option<&KeysetId>, says: String) -> Self {
+    fn plain(at: Timestamp, kind: Kind, keyset: Option<&KeysetId>, says: String) -> Self {
         Self {
             at,
             kind,

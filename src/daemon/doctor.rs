@@ -107,6 +107,7 @@ impl Environment {
         let documents = self.documents(&names, &mut findings).await;
         self.continuity(&documents, &mut findings).await;
         self.targets(&documents, &mut findings).await;
+        self.probes(&mut findings);
         self.rotation(&mut findings);
         findings
     }
@@ -240,6 +241,27 @@ impl Environment {
         }
         if findings.len() == before {
             findings.push(Finding::ok("targets", &self.board.name, format!("{equal} targets hold what they must")));
+        }
+    }
+
+    /// What every probe has seen lately.
+    fn probes(&self, findings: &mut Vec<Finding>) {
+        for (name, cell) in self.board.keysets().iter() {
+            let Some(status) = cell.status() else { continue };
+            for probe in &status.probes {
+                let whose = format!("{} {}", self.board.id(name), probe.url);
+                findings.push(match (&probe.failure, probe.looked_at) {
+                    (Some(failure), _) => Finding::not_ok(Verdict::Broken, "probes", &whose, failure, "open it as your verifiers do"),
+                    (None, None) => {
+                        let says = "it has not been looked at since the daemon began";
+                        Finding::not_ok(Verdict::Warning, "probes", &whose, says, "ask again in a moment")
+                    }
+                    (None, Some(at)) => {
+                        let shows = probe.generation.map_or("no generation yet".to_owned(), |g| format!("generation {g}"));
+                        Finding::ok("probes", &whose, format!("it was looked at {at}, and has shown {shows}"))
+                    }
+                });
+            }
         }
     }
 

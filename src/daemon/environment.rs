@@ -14,7 +14,9 @@ use uuid::Uuid;
 use super::keeping::Keeping;
 use super::orders::Orders;
 use super::ports::RealPorts;
+use super::probing::{Probing, Seen};
 use super::verbs::{Asked, Standing};
+use super::webhooks::Webhooks;
 use super::{House, logs};
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
 use crate::clock::Reading;
@@ -23,7 +25,7 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::{FileTarget, Policy, StoreConfig};
+use crate::policy::{FileTarget, Policy, StoreConfig, Webhook};
 use crate::publish::Files;
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
@@ -72,6 +74,8 @@ pub(super) struct Environment {
     store: Keeping,
     pub(super) reconciler: Reconciler<RealPorts>,
     pub(super) ports: Arc<RealPorts>,
+    probing: Probing,
+    webhooks: Webhooks,
     /// Verbs that wait for a key to be made.
     asked: Vec<Asked>,
     wake: Arc<Notify>,
@@ -102,12 +106,15 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
         board: Arc::clone(&board),
     });
     let poll_every = ports.store.poll_every().to_std();
+    let (probing, seen) = Probing::new(house.eyes.clone());
     let environment = Environment {
         house: Arc::clone(house),
         board,
         store,
         reconciler: Reconciler::new(Arc::clone(&ports), name, freshness),
         ports,
+        probing,
+        webhooks: Webhooks::new(Arc::clone(&house.eyes.client), Arc::clone(&house.metrics)),
         asked: Vec::new(),
         wake: Arc::new(Notify::new()),
         job: None,
@@ -119,12 +126,17 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
     if let Some(faults) = hold {
         let _ = commands.send(Command::Hold { faults, gone: false });
     }
-    let task = tokio::spawn(environment.work(told, made));
+    let task = tokio::spawn(environment.work(told, made, seen));
     (Running { commands, task, store: config }, first)
 }
 
 impl Environment {
-    async fn work(mut self, mut told: mpsc::UnboundedReceiver<Command>, mut made: mpsc::UnboundedReceiver<KeysetName>) {
+    async fn work(
+        mut self,
+        mut told: mpsc::UnboundedReceiver<Command>,
+        mut made: mpsc::UnboundedReceiver<KeysetName>,
+        mut seen: mpsc::Receiver<Seen>,
+    ) {
         let mut stop = self.house.stop.clone();
         while !*stop.borrow() {
             while let Ok(command) = told.try_recv() {
@@ -132,6 +144,9 @@ impl Environment {
             }
             while let Ok(keyset) = made.try_recv() {
                 self.reconciler.look_at(&keyset);
+            }
+            while let Ok(seen) = seen.try_recv() {
+                self.take_in(&seen);
             }
             // Before the pass, which could take a key that was made for a verb.
             for asked in std::mem::take(&mut self.asked) {
@@ -145,8 +160,10 @@ impl Environment {
                 () = self.wake.notified() => {}
                 Some(command) = told.recv() => self.obey(command).await,
                 Some(keyset) = made.recv() => self.reconciler.look_at(&keyset),
+                Some(seen) = seen.recv() => self.take_in(&seen),
             }
         }
+        self.webhooks.finish().await;
     }
 
     /// An operator's verb: carried out and answered, or kept until the key that it takes is made.
@@ -162,9 +179,17 @@ impl Environment {
         }
     }
 
+    /// A place was looked at.
+    fn take_in(&mut self, seen: &Seen) {
+        let mut events = Vec::new();
+        self.reconciler.saw(&seen.keyset, &seen.url, &seen.look, &mut events);
+        self.tell(events, Reading::now());
+    }
+
     fn tell(&self, events: Vec<Event>, at: Reading) {
         self.house.metrics.record(&events, at);
         logs::tell(&events);
+        self.webhooks.tell(&events, at.wall);
         self.house.audit.record(at.wall, events);
     }
 
@@ -207,6 +232,8 @@ impl Environment {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
                 self.board.policy.store(Arc::new(standing));
                 if gone {
+                    self.probing.want(std::iter::empty());
+                    self.webhooks.want(std::iter::empty());
                     self.reconciler.want(BTreeMap::new());
                 } else {
                     self.reconciler.hold_policy();
@@ -228,10 +255,16 @@ impl Environment {
                 cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
             }
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
-            self.house.metrics.expect_targets(&self.board.id(name), targets.iter().map(FileTarget::name));
+            self.house.metrics.expect_targets(
+                &self.board.id(name),
+                targets.iter().map(FileTarget::name).chain(keyset.webhooks.iter().map(Webhook::name)),
+            );
             let rules = Arc::new(Rules::of(keyset, &policy.store));
-            wanted.insert(name.clone(), Wanted { rules, targets, inception: keyset.inception });
+            let probes = keyset.probes.clone().into();
+            wanted.insert(name.clone(), Wanted { rules, targets, probes, inception: keyset.inception });
         }
+        self.webhooks.want(policy.keysets.iter().map(|(name, keyset)| (self.board.id(name), keyset.webhooks.as_slice())));
+        self.probing.want(policy.keysets.iter().flat_map(|(name, keyset)| keyset.probes.iter().map(move |probe| (name, probe))));
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };
         self.board.policy.store(Arc::new(standing));

@@ -9,6 +9,7 @@ use crate::clock::Reading;
 use crate::document::Document;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
+use crate::observed::SignerReport;
 use crate::publish::Files;
 use crate::reconcile::{Ports, Status};
 use crate::witness::book::WitnessBook;
@@ -46,6 +47,10 @@ impl Ports for RealPorts {
 
     fn clock(&self) -> Reading {
         Reading::now()
+    }
+
+    fn uptake(&self, keyset: &KeysetName) -> Vec<SignerReport> {
+        self.board.keyset(keyset.as_str()).map(|cell| cell.reports.list()).unwrap_or_default()
     }
 
     fn serve(&self, keyset: &KeysetName, document: Option<&Arc<Document>>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::StateName;
+use super::{Document, StateName};
 use crate::name::{Generation, Kid};
 use crate::time::Timestamp;
 
@@ -82,4 +82,15 @@ pub struct HistoryEntry {
     /// What happened.
     #[serde(flatten)]
     pub change: Change,
+}
+
+impl Document {
+    /// The generation in which a key last entered a state; if the history does not reach back so far, the earliest that it tells of,
+    /// which is later.
+    pub fn entered(&self, kid: &Kid, state: StateName) -> Generation {
+        let entered =
+            |entry: &&HistoryEntry| matches!(&entry.change, Change::KeyMoved { kid: moved, to, .. } if moved == kid && *to == state);
+        let found = self.history.iter().rev().find(entered).or_else(|| self.history.first());
+        found.map_or(self.generation, |entry| entry.generation)
+    }
 }

@@ -5,13 +5,13 @@
 //! the keyset exists.
 //!
 //! `?generation=N` asks for a document above that generation and `&wait=60s` waits for one: so a signer hears of a change-over at
-//! once, and a wait that is over answers 304.
+//! once, and a wait that is over answers 304. Under `…/signers/<name>` it may report which generation it uses.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Extension, Router};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::peers::{Denied, Peer, Users};
 use super::serve::Stop;
-use super::{Desk, JSON, NO_STORE, Refusal, entity_tag, nothing_here, query, secret_body};
+use super::{Desk, JSON, NO_STORE, Refusal, entity_tag, nothing_here, query, secret_body, uptake};
 use crate::board::{Cell, EnvironmentBoard, Served};
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, KeysetName};
@@ -43,16 +43,20 @@ pub struct Door {
 }
 
 #[derive(Clone)]
-struct Room {
-    desk: Desk,
-    door: Door,
+pub(super) struct Room {
+    pub(super) desk: Desk,
+    pub(super) door: Door,
     waiting: Arc<Semaphore>,
 }
 
-/// The route to documents. Each request must bear an [`axum::Extension`] of [`Peer`].
+/// The routes to documents and for reports. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn signers(desk: Desk, door: Door) -> Router {
     let room = Room { desk, door, waiting: Arc::new(Semaphore::new(MOST_WAITING)) };
-    Router::new().route("/v1/keysets/{environment}/{keyset}", get(document).fallback(get_only)).fallback(nothing_here).with_state(room)
+    Router::new()
+        .route("/v1/keysets/{environment}/{keyset}", get(document).fallback(get_only))
+        .route("/v1/keysets/{environment}/{keyset}/signers/{name}", put(uptake::report).fallback(uptake::put_only))
+        .fallback(nothing_here)
+        .with_state(room)
 }
 
 async fn get_only() -> Refusal {
@@ -60,9 +64,9 @@ async fn get_only() -> Refusal {
 }
 
 /// What is asked for.
-struct Asked {
-    environment: EnvironmentName,
-    keyset: KeysetName,
+pub(super) struct Asked {
+    pub(super) environment: EnvironmentName,
+    pub(super) keyset: KeysetName,
     above: Option<u64>,
     wait: Option<Span>,
     peer: Peer,
@@ -87,7 +91,7 @@ async fn document(
 
 impl Room {
     #[allow(clippy::unused_self)] // reads better beside answer
-    fn asked(&self, peer: Peer, environment: &str, keyset: &str, uri: &Uri) -> Result<Asked, Refusal> {
+    pub(super) fn asked(&self, peer: Peer, environment: &str, keyset: &str, uri: &Uri) -> Result<Asked, Refusal> {
         let named = |error: crate::name::NameError| {
             Refusal::new(StatusCode::NOT_FOUND, error.to_string(), "ask for /v1/keysets/<environment>/<keyset>")
         };
@@ -122,7 +126,7 @@ impl Room {
     }
 
     /// The keyset, if this peer may read it.
-    async fn admit(&self, asked: &Asked) -> Result<(Arc<EnvironmentBoard>, Arc<Cell>), Refusal> {
+    pub(super) async fn admit(&self, asked: &Asked) -> Result<(Arc<EnvironmentBoard>, Arc<Cell>), Refusal> {
         let environment = self.desk.board.environment(asked.environment.as_str());
         let found = environment.and_then(|e| e.keyset(asked.keyset.as_str()).map(|cell| (e, cell)));
         let Door { own_uid, users, .. } = self.door.clone();

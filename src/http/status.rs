@@ -11,11 +11,15 @@ use serde_json::value::RawValue;
 
 use crate::board::{Cell, EnvironmentBoard};
 use crate::clock::Reading;
+use crate::document::StateName;
 use crate::event::Part;
 use crate::name::KeysetName;
+use crate::observed::Reached;
+use crate::probe::ProbeStanding;
 use crate::reconcile::Status;
 use crate::status_report::{
-    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, RulesReport, StatusReport, TroubleReport,
+    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, ProbeReport, RulesReport, StatusReport, TroubleReport,
+    UptakeReport,
 };
 use crate::time::Timestamp;
 use crate::waits::Waits;
@@ -59,7 +63,7 @@ impl Report {
     pub fn whole(environments: impl Iterator<Item = Arc<EnvironmentBoard>>, now: Reading) -> StatusReport {
         let environment = |board: Arc<EnvironmentBoard>| {
             let keysets = board.keysets();
-            let keyset = |(name, cell): (&KeysetName, &Arc<Cell>)| of_keyset(name.clone(), cell.status().as_deref(), now.wall);
+            let keyset = |(name, cell): (&KeysetName, &Arc<Cell>)| of_keyset(name.clone(), cell, now.wall);
             EnvironmentReport { keysets: keysets.iter().map(keyset).collect(), ..of_environment(&board, now) }
         };
         StatusReport { version: env!("CARGO_PKG_VERSION").into(), at: now.wall, environments: environments.map(environment).collect() }
@@ -84,7 +88,7 @@ impl Report {
         };
         self.stage = Stage::Keyset { first: false };
         let comma: &[u8] = if first { b"" } else { b"," };
-        let report = serde_json::to_vec(&of_keyset(name, cell.status().as_deref(), self.at)).unwrap_or_default();
+        let report = serde_json::to_vec(&of_keyset(name, &cell, self.at)).unwrap_or_default();
         [comma, &report].concat()
     }
 }
@@ -127,8 +131,8 @@ fn of_environment(environment: &EnvironmentBoard, now: Reading) -> EnvironmentRe
     }
 }
 
-fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> KeysetReport {
-    let Some(status) = status else {
+fn of_keyset(name: KeysetName, cell: &Cell, now: Timestamp) -> KeysetReport {
+    let Some(status) = cell.status() else {
         return KeysetReport {
             name,
             looked_at: None,
@@ -137,6 +141,8 @@ fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> Keyse
             pending: Vec::new(),
             overdue: None,
             troubles: Vec::new(),
+            probes: Vec::new(),
+            signers: Vec::new(),
         };
     };
     let document = status.document.as_ref().and_then(|document| {
@@ -147,7 +153,7 @@ fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> Keyse
     KeysetReport {
         name,
         looked_at: Some(status.at),
-        rules: Some(of_rules(status, now)),
+        rules: Some(of_rules(&status, now)),
         document,
         pending: status.wait.pending.iter().map(PendingReport::from).collect(),
         overdue: status.overdue.as_ref().map(|overdue| OverdueReport {
@@ -156,7 +162,37 @@ fn of_keyset(name: KeysetName, status: Option<&Status>, now: Timestamp) -> Keyse
             because: overdue.because.to_string(),
         }),
         troubles: status.troubles.iter().map(|t| TroubleReport { part: part(&t.part).into(), what: t.what.clone() }).collect(),
+        signers: signers(cell, &status, now),
+        probes: status.probes.iter().map(of_probe).collect(),
     }
+}
+
+fn of_probe(probe: &ProbeStanding) -> ProbeReport {
+    ProbeReport {
+        url: probe.url.clone(),
+        looked_at: probe.looked_at,
+        seen_at: probe.seen_at,
+        failure: probe.failure.clone(),
+        generation: probe.generation,
+    }
+}
+
+/// The signers that are heard of. One lags if the key that signs took over before it last had to read the document anew, and it has not
+/// got that far.
+fn signers(cell: &Cell, status: &Status, now: Timestamp) -> Vec<UptakeReport> {
+    let facts = waits(status, now).facts;
+    let active = status.document.as_ref().and_then(|document| document.active.as_ref().map(|active| (document, active)));
+    let due = active.filter(|(_, active)| now > active.since + facts.store_refresh + facts.signer_refresh + facts.clock_skew * 2);
+    let needed = due.map(|(document, active)| document.entered(&active.key.kid, StateName::Active));
+    let live = cell.reports.list().into_iter().filter(|report| report.is_live(now, facts.signer_refresh));
+    live.map(|report| UptakeReport {
+        generation: report.generation(),
+        since: report.since(),
+        heard_at: report.heard_at,
+        lags_behind: needed.filter(|needed| report.reached(*needed) == Reached::NotYet),
+        name: report.name,
+    })
+    .collect()
 }
 
 fn of_rules(status: &Status, now: Timestamp) -> RulesReport {
@@ -190,5 +226,6 @@ const fn part(part: &Part) -> &'static str {
         Part::Witness => "witness",
         Part::Keygen => "keygen",
         Part::Target(_) => "target",
+        Part::Probe(_) => "probe",
     }
 }

@@ -18,13 +18,14 @@ impl Because {
             Self::Approval => "approval",
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
-            Self::Probe { .. } => "probe",
+            Self::Probe { .. } | Self::StillShown { .. } => "probe",
             Self::StoreRefresh => "store-refresh",
             Self::External => "external",
             Self::Inception => "inception",
             Self::Clock { .. } => "clock",
             Self::Policy { .. } => "policy",
             Self::Witness { .. } => "witness",
+            Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::Full => "full",
         }
     }
@@ -45,7 +46,14 @@ impl fmt::Display for Because {
             Self::Manual => "the policy rotates by hand; hint: `keyrota rotate`",
             Self::Publish { place } => return write!(f, "{place} has not been read back with it"),
             Self::StillHeld { place } => return write!(f, "{place} still holds it, or cannot be read"),
-            Self::Probe { place } => return write!(f, "{place} has not been seen with it"),
+            Self::StillShown { place } => return write!(f, "{place} still shows it, or has not shown its key set since the revocation"),
+            Self::Probe { place, since } => {
+                return write!(f, "{place} does not show it, and it has been published since {since}");
+            }
+            Self::Uptake { signer, generation, needed } => {
+                return write!(f, "signer {signer} still reports generation {generation}, and another key signs since {needed}");
+            }
+            Self::Unheard => "signers have had no time to report what they use since this process began to serve",
             Self::StoreRefresh => "other replicas may not have seen it yet",
             Self::External => "a key must be handed in; hint: `keyrota import`",
             Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",

@@ -79,7 +79,7 @@ impl Case<'_> {
         self.observed.verifier_places.iter().try_fold(published_at.max(late), |since, place| {
             let carried = place.carries.get(kid).ok_or_else(|| match place.kind {
                 PlaceKind::Target => Because::Publish { place: place.name.clone() },
-                PlaceKind::Probe => Because::Probe { place: place.name.clone() },
+                PlaceKind::Probe => Because::Probe { place: place.name.clone(), since: published_at },
             })?;
             Ok(since.max(*carried))
         })

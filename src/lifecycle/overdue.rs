@@ -7,7 +7,7 @@ use crate::rules::Rules;
 use crate::time::Timestamp;
 use crate::waits::Waits;
 
-/// A change-over that is late.
+/// A change-over that is late, or (if it waits for [`Because::Uptake`]) a retirement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
     /// Since when.
@@ -27,8 +27,9 @@ impl Because {
             Self::Approval => "approval",
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
-            Self::Probe { .. } => "probe",
+            Self::Probe { .. } | Self::StillShown { .. } => "probe",
             Self::StoreRefresh | Self::Full => "store",
+            Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::External => "external",
             Self::Inception | Self::Policy { .. } => "policy",
             Self::Clock { .. } => "clock",
@@ -37,12 +38,25 @@ impl Because {
     }
 }
 
-/// Whether the change-over of this keyset is late, since when and why. A keyset without an active key is late from the start; one
-/// that rotates by hand is late only when its key passes `max_age`.
+/// Whether this keyset is late, since when and why. A keyset without an active key is late from the start; one that rotates by hand is
+/// late only when its key passes `max_age`. One whose change-over is in time is late when a signer that lags keeps an old key in the
+/// key set.
 pub fn overdue(document: &Document, rules: &Rules, observed: &Observed) -> Option<Overdue> {
     if rules.is_orphaned() {
         return None;
     }
+    change_over(document, rules, observed).or_else(|| retirement(document, rules, observed))
+}
+
+/// A key that would be gone if a signer did not lag behind.
+fn retirement(document: &Document, rules: &Rules, observed: &Observed) -> Option<Overdue> {
+    let bound = rules.uptake_bound?;
+    let Decision::Wait(wait) = next(document, rules, observed) else { return None };
+    let held = wait.pending.into_iter().find(|p| matches!(p.because, Because::Uptake { .. }))?;
+    Some(Overdue { since: held.at?.minus(bound), because: held.because })
+}
+
+fn change_over(document: &Document, rules: &Rules, observed: &Observed) -> Option<Overdue> {
     let waits = Waits::at(document, rules, observed.now);
     let since = match &document.active {
         // Of one that was never stored nobody knows since when.

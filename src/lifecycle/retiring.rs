@@ -1,9 +1,8 @@
 //! The rules about keys that sign no more: when what signs is erased, when a key leaves the key set, when it is forgotten.
 
 use super::{Because, Case, Chosen, Step, StepKind, TOMBSTONES_KEPT, Wait, chosen};
-use crate::document::{End, Retiring, Trigger};
-use crate::name::Kid;
-use crate::observed::VerifierPlace;
+use crate::document::{End, Retiring, Tombstone, Trigger};
+use crate::observed::{PlaceKind, VerifierPlace};
 use crate::time::Timestamp;
 
 impl Case<'_> {
@@ -26,7 +25,11 @@ impl Case<'_> {
             let kid = &retiring.key.kid;
             match self.unused_since(retiring) {
                 Ok(since) if self.observed.now >= since + self.waits.retention => {
-                    return chosen(Step::Retire { kid: kid.clone() }, Trigger::Schedule, "the last token it signed has expired");
+                    if let Some((at, because)) = self.held_by_signers(retiring, since + self.waits.retention) {
+                        wait.pending.push(self.pending(StepKind::Retire, Some(kid), Some(at), because));
+                        continue;
+                    }
+                    return chosen(Step::Retire { kid: kid.clone() }, Trigger::Schedule, &self.why_retired(retiring));
                 }
                 Ok(since) => {
                     let at = since + self.waits.retention;
@@ -47,24 +50,30 @@ impl Case<'_> {
             }
             let kid = &tombstone.kid;
             let at = tombstone.ended_at + self.waits.facts.forgetting();
-            match self.observed.verifier_places.iter().find(|place| !self.is_without(place, kid)) {
+            match self.observed.verifier_places.iter().find(|place| !self.is_without(place, tombstone)) {
                 None if self.observed.now >= at => {
                     let step = Step::ConfirmRevoked { kid: kid.clone() };
                     return chosen(step, Trigger::Schedule, "every place is without it, and no cache can hold it any more");
                 }
                 None => wait.pending.push(self.pending(StepKind::ConfirmRevoked, Some(kid), Some(at), Because::Propagation)),
                 Some(place) => {
-                    let place = place.name.clone();
-                    wait.pending.push(self.pending(StepKind::ConfirmRevoked, Some(kid), None, Because::StillHeld { place }));
+                    let name = place.name.clone();
+                    let because = match place.kind {
+                        PlaceKind::Target => Because::StillHeld { place: name },
+                        PlaceKind::Probe => Because::StillShown { place: name },
+                    };
+                    wait.pending.push(self.pending(StepKind::ConfirmRevoked, Some(kid), None, because));
                 }
             }
         }
         None
     }
 
-    /// A place that could not be read carries nothing either, so it must carry what lives.
-    fn is_without(&self, place: &VerifierPlace, kid: &Kid) -> bool {
-        !place.carries.contains_key(kid) && self.document.live().all(|live| place.carries.contains_key(&live.key.kid))
+    /// A place that could not be read carries nothing either, so it must carry what lives. And what it says must be younger than the
+    /// revocation: an answer out of a cache may be from before the key was ever announced.
+    fn is_without(&self, place: &VerifierPlace, gone: &Tombstone) -> bool {
+        let since_then = place.as_of.is_some_and(|as_of| as_of >= gone.ended_at);
+        since_then && !place.carries.contains_key(&gone.kid) && self.document.live().all(|live| place.carries.contains_key(&live.key.kid))
     }
 
     /// Since when no place has told signers to use the key.

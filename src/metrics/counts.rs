@@ -34,6 +34,19 @@ pub(super) struct Target {
     pub last_success: Option<Timestamp>,
     pub last_attempt: Option<Timestamp>,
     pub drift: bool,
+    /// Messages that were given up; `None` for what is no webhook.
+    pub dropped: Option<u64>,
+}
+
+/// What became of a message to a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// It was taken.
+    Delivered,
+    /// An attempt failed; it is sent again.
+    Failed,
+    /// It was given up.
+    Dropped,
 }
 
 impl Counts {
@@ -51,6 +64,22 @@ impl Counts {
         let mut inner = counted.lock();
         let mut before = std::mem::take(&mut inner.targets);
         inner.targets = targets.map(|name| before.remove_entry(&name).unwrap_or_else(|| (name, Target::default()))).collect();
+    }
+
+    pub fn posted(&self, keyset: &KeysetId, target: &str, what: Posted, now: Timestamp) {
+        let counted = self.entry(keyset);
+        let mut inner = counted.lock();
+        // One that is not expected any more has no series either.
+        let Some(target) = inner.targets.get_mut(target) else { return };
+        target.last_attempt = Some(now);
+        match what {
+            Posted::Delivered => {
+                target.written += 1;
+                target.last_success = Some(now);
+            }
+            Posted::Failed => target.failed += 1,
+            Posted::Dropped => *target.dropped.get_or_insert(0) += 1,
+        }
     }
 
     pub fn record(&self, event: &Event, now: Timestamp) {
@@ -78,7 +107,8 @@ impl Counts {
             }
             Event::TroubleOver { keyset, part: Part::Target(name) } => {
                 if let Some(target) = self.entry(keyset).lock().targets.get_mut(name) {
-                    target.drift = false;
+                    // It was read back as it must be, whoever made it so.
+                    *target = Target { last_success: Some(now), last_attempt: Some(now), drift: false, ..*target };
                 }
             }
             Event::TargetRemoved { keyset, target } | Event::TargetLeft { keyset, target, .. } => {
@@ -86,6 +116,7 @@ impl Counts {
             }
             Event::Seen { .. }
             | Event::Overtaken { .. }
+            | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }
@@ -161,6 +192,10 @@ mod tests {
         expect(&["/b.pem"]);
         assert_eq!(counted.lock().targets.len(), 1, "a target that is not wanted any more vanishes, the other keeps its count");
         assert_eq!(counted.lock().targets.get("/b.pem"), Some(&failed));
+        let later = at + Span::hours(1);
+        counts.record(&Event::TroubleOver { keyset: id.clone(), part: Part::Target("/b.pem".into()) }, later);
+        let over = Target { failed: 1, last_success: Some(later), last_attempt: Some(later), drift: false, ..Target::default() };
+        assert_eq!(counted.lock().targets.get("/b.pem"), Some(&over), "it agrees again although nothing had to be written");
         counts.retain(|_| false);
         assert!(counts.of(&id).is_none());
     }

@@ -19,6 +19,8 @@ pub struct Http {
     pub readyz: Handler,
     /// Documents on the signer socket. Not timed, because they may wait.
     pub document: Handler,
+    /// Signers' reports on the signer socket.
+    pub uptake: Handler,
     /// `/v1/status` on the control socket.
     pub status: Handler,
     /// `/v1/reload` on the control socket. Not timed, because it may wait.
@@ -53,6 +55,7 @@ impl Http {
             healthz: handler("healthz"),
             readyz: handler("readyz"),
             document: handler("document"),
+            uptake: handler("uptake"),
             status: handler("status"),
             reload: handler("reload"),
         })

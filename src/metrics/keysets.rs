@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::counts::Counted;
 use super::text::{Head, Kind, sample};
 use crate::board::Served;
-use crate::document::{Document, FactName, StateName, Trigger};
+use crate::document::{Document, End, FactName, StateName, Tombstone, Trigger};
 use crate::lifecycle::StepKind;
 use crate::name::KeysetId;
+use crate::observed::SignerReport;
 use crate::reconcile::Status;
 use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
@@ -19,6 +20,8 @@ pub(super) struct Row {
     pub served: Option<Arc<Served>>,
     pub waits: Option<Waits>,
     pub counts: Option<Arc<Counted>>,
+    /// Those that count.
+    pub reports: Vec<SignerReport>,
 }
 
 /// Where a family's samples go.
@@ -61,6 +64,12 @@ impl Row {
     fn document(&self) -> Option<&Document> {
         self.status.as_ref()?.document.as_deref()
     }
+
+    /// Revoked keys that somebody may still accept.
+    fn unconfirmed(&self) -> impl Iterator<Item = &Tombstone> {
+        let tombstones = self.document().into_iter().flat_map(|d| &d.tombstones);
+        tombstones.filter(|tombstone| matches!(tombstone.end, End::Revoked { confirmed_at: None, .. }))
+    }
 }
 
 const fn gauge(name: &'static str, help: &'static str, write: fn(&Row, &mut Samples<'_>)) -> Family {
@@ -72,7 +81,7 @@ const fn counter(name: &'static str, help: &'static str, write: fn(&Row, &mut Sa
 }
 
 /// Every family with a label `keyset`.
-pub(super) const FAMILIES: [Family; 26] = [
+pub(super) const FAMILIES: [Family; 31] = [
     gauge("keyrota_key_age_seconds", "Time since the key was generated.", |row, out| {
         for live in row.document().into_iter().flat_map(Document::live) {
             let age = out.now.since(live.key.created_at);
@@ -156,6 +165,12 @@ pub(super) const FAMILIES: [Family; 26] = [
         #[allow(clippy::cast_precision_loss)] // exact below 2^53
         out.put(&[], row.document().map_or(0.0, |d| d.generation.0 as f64));
     }),
+    gauge("keyrota_signer_generation", "Generation of the document that a signer reports to use, to this process.", |row, out| {
+        for report in &row.reports {
+            #[allow(clippy::cast_precision_loss)] // exact below 2^53
+            out.put(&[("signer", report.name.as_str())], report.generation().0 as f64);
+        }
+    }),
     gauge("keyrota_frozen_until_timestamp_seconds", "Until when an operator froze it (0: not frozen).", |row, out| {
         let until = row.document().and_then(|d| d.intents.frozen_until(out.now));
         out.at(&[], until);
@@ -175,20 +190,27 @@ pub(super) const FAMILIES: [Family; 26] = [
             out.put(&[("from", from.as_str()), ("to", to.as_str()), ("trigger", trigger_name(*trigger))], whole(*count));
         }
     }),
-    counter("keyrota_publish_total", "Writes to publish targets.", |row, out| {
+    counter("keyrota_publish_total", "Writes to publish targets, and messages to webhooks.", |row, out| {
         let Some(counts) = &row.counts else { return };
         for (name, target) in &counts.lock().targets {
             for (result, count) in [("written", target.written), ("repaired", target.repaired), ("failed", target.failed)] {
                 out.put(&[("target", name), ("result", result)], whole(count));
             }
+            if let Some(dropped) = target.dropped {
+                out.put(&[("target", name), ("result", "dropped")], whole(dropped));
+            }
         }
     }),
-    gauge("keyrota_publish_last_success_timestamp_seconds", "When the target was last written (0: not since the start).", |row, out| {
-        let Some(counts) = &row.counts else { return };
-        for (name, target) in &counts.lock().targets {
-            out.at(&[("target", name)], target.last_success);
-        }
-    }),
+    gauge(
+        "keyrota_publish_last_success_timestamp_seconds",
+        "When the target was last written, or agreed again (0: not since the start).",
+        |row, out| {
+            let Some(counts) = &row.counts else { return };
+            for (name, target) in &counts.lock().targets {
+                out.at(&[("target", name)], target.last_success);
+            }
+        },
+    ),
     gauge("keyrota_publish_last_attempt_timestamp_seconds", "When writing was last tried (0: not since the start).", |row, out| {
         let Some(counts) = &row.counts else { return };
         for (name, target) in &counts.lock().targets {
@@ -201,13 +223,41 @@ pub(super) const FAMILIES: [Family; 26] = [
             out.put(&[("target", name)], if target.drift { 1.0 } else { 0.0 });
         }
     }),
-    gauge("keyrota_revocation_unconfirmed", "Revoked, and not yet seen gone everywhere.", |row, out| {
-        for tombstone in row.document().into_iter().flat_map(|d| &d.tombstones) {
-            if let crate::document::End::Revoked { confirmed_at: None, .. } = tombstone.end {
-                out.put(&[("kid", tombstone.kid.as_str())], 1.0);
-            }
+    gauge("keyrota_probe_success", "Whether the last look at a key set from outside succeeded.", |row, out| {
+        for probe in row.status.iter().flat_map(|s| &s.probes) {
+            let succeeded = probe.seen_at.is_some() && probe.failure.is_none();
+            out.put(&[("url", &probe.url)], if succeeded { 1.0 } else { 0.0 });
         }
     }),
+    gauge("keyrota_probe_last_success_timestamp_seconds", "When a look from outside last succeeded (0: never).", |row, out| {
+        for probe in row.status.iter().flat_map(|s| &s.probes) {
+            out.at(&[("url", &probe.url)], probe.seen_at);
+        }
+    }),
+    gauge(
+        "keyrota_probe_generation",
+        "The newest generation whose live keys a look from outside found, and no key that is gone (0: none since the start).",
+        |row, out| {
+            for probe in row.status.iter().flat_map(|s| &s.probes) {
+                #[allow(clippy::cast_precision_loss)] // exact below 2^53
+                out.put(&[("url", &probe.url)], probe.generation.map_or(0.0, |generation| generation.0 as f64));
+            }
+        },
+    ),
+    gauge("keyrota_revocation_unconfirmed", "Revoked, and not yet seen gone everywhere.", |row, out| {
+        for tombstone in row.unconfirmed() {
+            out.put(&[("kid", tombstone.kid.as_str())], 1.0);
+        }
+    }),
+    gauge(
+        "keyrota_revocation_due_timestamp_seconds",
+        "When a revoked key that is not yet seen gone must be out of every cache of verifiers that keep the facts.",
+        |row, out| {
+            for tombstone in row.unconfirmed() {
+                out.at(&[("kid", tombstone.kid.as_str())], row.waits.map(|w| tombstone.ended_at + w.facts.forgetting()));
+            }
+        },
+    ),
 ];
 
 const fn trigger_name(trigger: Trigger) -> &'static str {

@@ -9,6 +9,7 @@ use super::keysets::{FAMILIES, Row};
 use super::text;
 use crate::clock::Reading;
 use crate::http::status::waits;
+use crate::time::Span;
 
 /// How much text is made before it is sent.
 const PIECE: usize = 64 * 1024;
@@ -84,7 +85,9 @@ fn rows(metrics: &Metrics, environments: &Environments, now: Reading) -> Vec<Row
             let status = cell.status();
             let waits = status.as_deref().map(|status| waits(status, now.wall));
             let counts = metrics.counts.of(&id);
-            rows.push(Row { id, waits, counts, served: cell.served(), status });
+            let refresh = waits.map_or(Span::ZERO, |waits| waits.facts.signer_refresh);
+            let reports = cell.reports.list().into_iter().filter(|report| report.is_live(now.wall, refresh)).collect();
+            rows.push(Row { id, waits, counts, served: cell.served(), status, reports });
         }
     }
     rows

@@ -10,6 +10,9 @@ use crate::name::{EnvironmentName, KeysetName};
 use crate::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
 use crate::time::Span;
 
+/// How a look at the store may end; a swap may end in every way.
+const READ_RESULTS: [&str; 3] = ["ok", "unavailable", "invalid"];
+
 /// Counts and times every operation of the store inside.
 pub struct MeasuredStore<S> {
     inner: S,
@@ -22,7 +25,10 @@ impl<S: Store> MeasuredStore<S> {
     pub fn new(inner: S, metrics: Arc<Metrics>, environment: EnvironmentName) -> Self {
         metrics.meet(&environment);
         for operation in super::OPERATIONS {
-            metrics.store_operations.with_label_values(&[environment.as_str(), operation, "ok"]).reset();
+            // Every way to end stands there from the start: an increase is seen from the first one on.
+            for result in super::RESULTS.into_iter().filter(|result| operation == "swap" || READ_RESULTS.contains(result)) {
+                metrics.store_operations.with_label_values(&[environment.as_str(), operation, result]).reset();
+            }
         }
         metrics.store_last_success.with_label_values(&[environment.as_str()]).set(0.0);
         Self { inner, metrics, environment }

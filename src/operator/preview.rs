@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, Verb, apply, wants_key};
+use super::{Refusal, Verb, apply, goes_ahead, wants_key};
 use crate::digest::Digest;
 use crate::document::{Document, Intent, StateName};
 use crate::forecast::{forecast, placeholder};
@@ -243,6 +243,9 @@ fn notes(before: &Document, after: &Document, verb: &Verb, rules: &Rules) -> Vec
         }
         Verb::Revoke { .. } | Verb::Compromise | Verb::Restored { .. } if after.active.is_none() && before.active.is_some() => {
             notes.push("until its new key is published nobody can sign: signers get a document without an active key".to_owned());
+            if goes_ahead(verb) {
+                notes.push("the key leaves now; if making the new one takes longer, that follows as soon as it is made".to_owned());
+            }
         }
         _ => {}
     }

@@ -25,14 +25,25 @@ pub(super) struct Figures<'k> {
     pub facts: Facts,
     pub rotate_every: Span,
     pub max_window_wait: Span,
+    /// The longest until every probe has looked once more.
+    pub look_within: Span,
     /// As stated; `None`: the default, which is lawful.
     pub max_age: Option<Span>,
     /// As stated; `None`: the default, which is lawful.
     pub rollback_window: Option<Span>,
     pub jitter: Span,
+    /// `None`: signers' reports hold nothing up.
+    pub uptake_bound: Option<Span>,
     /// Whether the store is AWS Secrets Manager.
     pub on_aws: bool,
     pub value_limit: usize,
+}
+
+impl Figures<'_> {
+    /// How long before a change-over its key must be made.
+    pub(super) fn lead(&self) -> Span {
+        self.facts.propagation() + self.max_window_wait + self.look_within
+    }
 }
 
 /// A law that does not hold.
@@ -88,6 +99,15 @@ fn believable(figures: &Figures<'_>, found: &mut Vec<Broken>) {
             format!("at least {LEAST_AWS_SIGNER_REFRESH}, or say `unsafe: {{reason: …}}`"),
         );
     }
+    if figures.on_aws && figures.uptake_bound.is_some() {
+        excusable(
+            "uptake",
+            "cannot be required of signers of several replicas: a report is known only to the replica that got it, and another one \
+             that has none retires the key after its retention alone"
+                .to_owned(),
+            "`uptake: reported`; or, if only one replica runs, say `unsafe: {reason: …}`".to_owned(),
+        );
+    }
     let least = AWS_CHANGE_EVERY * CHANGES_PER_ROTATION;
     if figures.on_aws && figures.rotate_every < least {
         excusable(
@@ -106,8 +126,9 @@ fn waits(figures: &Figures<'_>, found: &mut Vec<Broken>) {
     let mut refused = |field, what, hint| found.push(Broken { field, what, hint, weight: Weight::Refused });
     let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention());
     let (every, wait) = (figures.rotate_every, figures.max_window_wait);
-    let lead = propagation + wait;
-    let of = if wait == Span::ZERO { String::new() } else { format!(" and waiting for its window up to {wait}") };
+    let lead = figures.lead();
+    let up_to = |what: &str, span: Span| if span == Span::ZERO { String::new() } else { format!(" and {what} up to {span}") };
+    let of = up_to("waiting for its window", wait) + &up_to("being seen by its probes", figures.look_within);
     if every < lead {
         refused(
             "rotate_every",
@@ -142,20 +163,20 @@ fn waits(figures: &Figures<'_>, found: &mut Vec<Broken>) {
 }
 
 /// The most keys that are alive at once; `None` where there is no bound.
-pub fn most_live_keys(facts: &Facts, rotate_every: Span, max_window_wait: Span) -> Option<u64> {
-    let overlap = facts.propagation() + facts.retention();
+pub fn most_live_keys(facts: &Facts, rotate_every: Span, max_window_wait: Span, uptake_bound: Option<Span>) -> Option<u64> {
+    let overlap = facts.propagation() + facts.retention() + uptake_bound.unwrap_or_default();
     overlap.div_ceil(rotate_every.saturating_sub(max_window_wait)).map(|keys| keys.saturating_add(2))
 }
 
 /// Keys alive at once, and the document that holds them all.
 fn live_keys(figures: &Figures<'_>, found: &mut Vec<Broken>) {
     let (every, wait) = (figures.rotate_every, figures.max_window_wait);
-    let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention());
-    if every < propagation + wait {
+    let (propagation, retention) = (figures.facts.propagation(), figures.facts.retention() + figures.uptake_bound.unwrap_or_default());
+    if every < figures.lead() {
         // Announcing alone does not fit, which has been said already: how many keys pile up is no news.
         return;
     }
-    let Some(keys) = most_live_keys(&figures.facts, every, wait) else {
+    let Some(keys) = most_live_keys(&figures.facts, every, wait, figures.uptake_bound) else {
         let what = format!("{every} is no more than the {wait} between two openings of the window, so keys would pile up without bound");
         let hint = format!("more than {wait}, or let the window open more often");
         found.push(Broken { field: "rotate_every", what, hint, weight: Weight::Refused });

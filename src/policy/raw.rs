@@ -11,7 +11,9 @@ use serde::Deserialize;
 use super::leaf::{CronText, DateText, NameText, OctalText, SpanText, TimeZoneText};
 use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
-use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, VerifierShape};
+use super::webhook::SecretPlace;
+use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, Uptake, VerifierShape};
+use crate::event::EventKind;
 use crate::key::{Algorithm, KidFormat, SecretEncoding};
 use crate::time::Span;
 
@@ -123,6 +125,11 @@ macro_rules! with_common_fields {
             pub rotation_window: Option<RawWindow>,
             /// Who may read this keyset's private material on the signer socket, besides root and the daemon's user.
             pub signers: Option<Vec<SignerAccess>>,
+            /// What signers' reports of the generation they use are for. Default: reported.
+            pub uptake: Option<Uptake>,
+            /// With `uptake: required`: how much longer than its retention a key stays at most for signers that lag. Default: as long again.
+            #[schemars(with = "Option<SpanText>")]
+            pub uptake_bound: Option<Span>,
             /// What the key set is served with while this process cannot reach its store. Default: serve.
             pub stale: Option<Stale>,
             /// The only day on which a keyset that is missing from the store is created without an operator's word.
@@ -164,6 +171,8 @@ with_common_fields! {
         pub certificate: Option<RawCertificate>,
         /// Places outside the store that keyrota writes and reads back.
         pub publish: Option<Vec<RawTarget>>,
+        /// Key sets to be looked at from outside: no new key signs before each has shown it. Only for key pairs.
+        pub probe: Option<Vec<RawProbe>>,
         /// Where the first key comes from. Default: generate.
         pub start: Option<Start>,
         /// Whether verifiers can hold old and new keys side by side. Default: overlapping.
@@ -215,12 +224,51 @@ pub(super) struct RawCertificate {
     pub validity: Span,
 }
 
+/// A key set that is looked at from outside.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProbe {
+    /// Where verifiers fetch it: `https://…`. Redirects are not followed.
+    pub jwks_url: String,
+    /// How often. A key must be shown without a break, and what lies between two looks is not seen. Default: 30s.
+    #[schemars(with = "Option<SpanText>")]
+    pub every: Option<Span>,
+    /// How long a look may take. Default: 5s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
+    /// Plain http to another machine: whoever is in between can answer instead. Default: false.
+    pub allow_http: Option<bool>,
+}
+
 /// A place outside the store that keyrota writes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RawTarget {
     /// A file, or for `pem` a directory.
     File(RawFile),
+    /// An address that is told what happens. No key waits for it.
+    Webhook(RawWebhook),
+}
+
+/// An address that is told what happens to the keyset, signed by the Standard Webhooks convention.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWebhook {
+    /// Where messages are posted: `https://…`. Redirects are not followed.
+    pub url: String,
+    /// Where the secret stands that signs them: `whsec_` and base64.
+    pub secret: SecretPlace,
+    /// What is told. Default: everything that happens to the keyset.
+    pub events: Option<Vec<EventKind>>,
+    /// How long an attempt may take. Default: 10s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
+    /// Plain http to another machine: whoever is in between can read it. Default: false.
+    pub allow_http: Option<bool>,
 }
 
 /// A file that keyrota writes.

@@ -10,7 +10,9 @@ use super::raw::{RawKeyset, RawWindow};
 use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
-use super::{KeysetPolicy, Mode, SignerAccess, Source, Start, StoreConfig, VerifierShape, leaf, spec, store, target};
+use super::{
+    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, probe, spec, store, target, webhook,
+};
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};
 use crate::name::KeysetName;
@@ -24,7 +26,7 @@ const DEFAULT_CACHE: Span = Span::seconds(60);
 const DEFAULT_MARGIN: Span = Span::minutes(1);
 
 /// What the laws judge together: where one of these has a fault of its own, the sums would be about something else.
-const JUDGED: [&str; 19] = [
+const JUDGED: [&str; 21] = [
     "algorithm",
     "token_ttl",
     "verifier_refresh",
@@ -43,6 +45,8 @@ const JUDGED: [&str; 19] = [
     "max_age",
     "rollback_window",
     "rotation_window",
+    "uptake",
+    "uptake_bound",
     "unsafe",
 ];
 
@@ -76,7 +80,9 @@ impl Resolver<'_> {
         };
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
+        let webhooks = webhook::resolve(publish, node.get("publish"), self.report);
         let publish = target::resolve(publish, node.get("publish"), spec.class(), &mut self.taken, self.report);
+        let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         self.shape(&raw, &spec, node);
         let reason = self.reason(raw.excuse.as_ref().map(|e| e.reason.as_str()), node);
         let rotate_every = raw.rotate_every.unwrap_or(DEFAULT_ROTATE_EVERY);
@@ -85,19 +91,22 @@ impl Resolver<'_> {
             self.default_excuse_used = true;
             return None;
         };
+        let uptake_bound = (raw.uptake == Some(Uptake::Required)).then(|| raw.uptake_bound.unwrap_or_else(|| facts.retention()));
         let figures = Figures {
             spec: &spec,
             facts,
             rotate_every,
             max_window_wait: window.as_ref().map_or(Span::ZERO, Window::max_wait),
+            look_within: Probed::by(&probes).within,
             max_age: raw.max_age,
             rollback_window: raw.rollback_window,
             jitter: raw.jitter.unwrap_or_default(),
+            uptake_bound,
             on_aws: self.store.is_shared(),
             value_limit: self.store.value_limit(),
         };
         self.laws(&figures, reason.is_some(), node);
-        let lead = facts.propagation() + figures.max_window_wait;
+        let lead = figures.lead();
         let policy = KeysetPolicy {
             source: raw.source.unwrap_or(Source::Generated),
             facts,
@@ -108,11 +117,14 @@ impl Resolver<'_> {
             mode: raw.mode.unwrap_or(Mode::Auto),
             window,
             publish,
+            webhooks,
+            probes,
             signers: raw.signers.unwrap_or_default(),
             stale: raw.stale.unwrap_or(super::Stale::Serve),
             start: raw.start.unwrap_or(Start::Generate),
             inception: raw.inception.and_then(|text| leaf::date(&text).ok()),
             verifier: raw.verifier.unwrap_or(VerifierShape::Overlapping),
+            uptake_bound,
             unsafe_reason: reason,
             digest: crate::digest::Digest::of(b""),
             spec,
@@ -194,6 +206,12 @@ impl Resolver<'_> {
         }
         if raw.rotate_every == Some(Span::ZERO) {
             self.report.fault(&node.place_of("rotate_every"), "is 0s", "for example 30d");
+        }
+        let bound = node.place_of("uptake_bound");
+        if raw.uptake_bound == Some(Span::ZERO) {
+            self.report.fault(&bound, "is 0s, so reports would hold nothing up", "for example 1h; or remove `uptake: required`");
+        } else if raw.uptake_bound.is_some() && raw.uptake != Some(Uptake::Required) && !bound.field.starts_with("defaults.") {
+            self.report.fault(&bound, "bounds nothing without `uptake: required`", "add `uptake: required`, or remove it");
         }
         let named = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b":/,".contains(&b));
         for access in raw.signers.iter().flatten() {

@@ -100,7 +100,10 @@ pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, class: KeyClass, t
     let sound = items.iter().filter(|item| item.sound);
     raw.iter()
         .zip(sound)
-        .filter_map(|(RawTarget::File(raw), item)| file(raw, item.get("file").unwrap_or(item), class, taken, report))
+        .filter_map(|(raw, item)| match raw {
+            RawTarget::File(raw) => file(raw, item.get("file").unwrap_or(item), class, taken, report),
+            RawTarget::Webhook(_) => None, // it holds nothing: `webhook` reads it
+        })
         .collect()
 }
 

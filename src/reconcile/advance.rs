@@ -8,8 +8,8 @@ use crate::clock::Reading;
 use crate::document::{Change, Document, StateName};
 use crate::event::{Event, Part};
 use crate::key::KeyClass;
-use crate::lifecycle::{Decision, Reason, Step, Wait, apply, overdue};
-use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
+use crate::lifecycle::{Because, Decision, Reason, Step, Wait, apply, laggards, overdue};
+use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
 use crate::observed::{Fault, Observed};
 use crate::rules::{Rules, Standing};
 use crate::store::{Loaded, Store as _, StoreError, SwapError};
@@ -88,7 +88,9 @@ impl<P: Ports> Context<'_, P> {
                     let until = Some(self.ports.clock().wall + SLOW_RETRY);
                     return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
                 }
+                let overrun = overruns(id, &document, &rules, &observed, &step);
                 let then = self.carry_out(id, keyset, &document, &rules, (step, reason), began, events).await;
+                events.extend(overrun.filter(|(kid, _)| keyset.document().is_some_and(|d| d.live_key(kid).is_none())).map(|(_, e)| e));
                 if matches!(then, Then::Stop) {
                     let until = Some(self.ports.clock().wall + RETRY);
                     return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
@@ -119,9 +121,18 @@ impl<P: Ports> Context<'_, P> {
         overdue: Option<overdue::Overdue>,
         at: Timestamp,
     ) -> Then {
-        keyset.deadline = wait.until;
-        let status =
-            Status { document: keyset.document().cloned(), rules: Arc::clone(rules), wait, overdue, troubles: keyset.troubles(), at };
+        let on_signers = wait.pending.iter().any(|p| matches!(p.because, Because::Uptake { .. } | Because::Unheard));
+        let look = on_signers.then(|| self.ports.clock().wall + UPTAKE_LOOK);
+        keyset.deadline = wait.until.into_iter().chain(look).min();
+        let status = Status {
+            document: keyset.document().cloned(),
+            rules: Arc::clone(rules),
+            wait,
+            overdue,
+            troubles: keyset.troubles(),
+            probes: keyset.probe_standings(),
+            at,
+        };
         self.ports.report(&id.keyset, Some(status));
         Then::Stop
     }
@@ -130,7 +141,8 @@ impl<P: Ports> Context<'_, P> {
         let now = self.ports.clock().wall;
         let facts = Waits::at(document, rules, now).facts;
         let socket = places::observe_signer_socket(keyset, document, &facts, self.serving_since, now);
-        let (verifier_places, mut signer_places) = places::observe(keyset);
+        let (mut verifier_places, mut signer_places) = places::observe(keyset, now);
+        verifier_places.extend(keyset.probe_places(document, now));
         signer_places.push(socket);
         keyset.late_commits.retain(|kid, _| document.live_key(kid).is_some());
         Observed {
@@ -141,6 +153,7 @@ impl<P: Ports> Context<'_, P> {
             verifier_places,
             signer_places,
             late_commits: keyset.late_commits.clone(),
+            uptake: self.ports.uptake(&document.id.keyset),
         }
     }
 
@@ -177,12 +190,16 @@ impl<P: Ports> Context<'_, P> {
         }
         let (places, signers_left) = (keyset.places.clone(), keyset.signers_left.clone());
         let seen = keyset.sighting.as_ref();
-        if seen.is_some_and(|s| s.generation == document.generation && s.places == places && s.signers_left == signers_left) {
+        let probes = keyset.probe_memories(document);
+        let known = |s: &Sighting| s.places == places && s.signers_left == signers_left && probes.as_ref().is_none_or(|p| s.probes == *p);
+        if seen.is_some_and(|s| s.generation == document.generation && known(s)) {
             return;
         }
         let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
         let revoked = document.revoked_kids();
-        let sighting = Sighting { generation: document.generation, digest, places, signers_left, revoked, removing: false, restored: None };
+        let probes = probes.unwrap_or_default();
+        let seen = Sighting::new(document.generation, digest);
+        let sighting = Sighting { places, signers_left, probes, revoked, ..seen };
         match self.ports.witness().note(id, &sighting).await {
             Ok(()) => {
                 keyset.sighting = Some(sighting);
@@ -314,6 +331,17 @@ const RETRY: Span = Span::seconds(2);
 
 /// When something that stays broken for long is tried again.
 const SLOW_RETRY: Span = Span::seconds(30);
+
+/// How often signers' reports are looked at while one of them holds something up.
+const UPTAKE_LOOK: Span = Span::seconds(10);
+
+/// A key that is to leave although a signer still uses it, with the event that tells of it.
+fn overruns(id: &KeysetId, document: &Document, rules: &Rules, observed: &Observed, step: &Step) -> Option<(Kid, Event)> {
+    let Step::Retire { kid } = step else { return None };
+    let behind = laggards(document, rules, observed, kid).into_iter().next()?;
+    let (signer, generation) = (behind.name.clone(), behind.generation());
+    Some((kid.clone(), Event::UptakeOverrun { keyset: id.clone(), kid: kid.clone(), signer, generation }))
+}
 
 pub(super) fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
     match (&keyset.wanted, keyset.document()) {

@@ -10,6 +10,7 @@ use crate::event::{Event, Part};
 use crate::lifecycle::Wait;
 use crate::lifecycle::overdue::Overdue;
 use crate::name::{Generation, KeysetId, KeysetName, Kid};
+use crate::probe::{ProbeStanding, Watch};
 use crate::rules::Rules;
 use crate::store::{Loaded, Revision};
 use crate::time::{Span, Timestamp};
@@ -47,6 +48,8 @@ pub(super) struct Keyset {
     /// Since when signers who ask this process have left which retiring key, once that is certain.
     pub signers_left: BTreeMap<Kid, Timestamp>,
     pub late_commits: BTreeMap<Kid, Timestamp>,
+    /// What was seen of the key sets that are looked at from outside, by address.
+    pub probes: BTreeMap<String, Watch>,
     pub troubles: BTreeMap<Part, String>,
     /// When to look again.
     pub deadline: Option<Timestamp>,
@@ -75,6 +78,8 @@ pub struct Status {
     pub overdue: Option<Overdue>,
     /// What does not work, by part.
     pub troubles: Vec<Trouble>,
+    /// How the probes stand.
+    pub probes: Vec<ProbeStanding>,
     /// The moment of the look.
     pub at: Timestamp,
 }

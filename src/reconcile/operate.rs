@@ -16,7 +16,7 @@ use crate::event::{Event, Part};
 use crate::key::Key;
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
-use crate::operator::{Preview, Refusal, Verb, preview, wants_key};
+use crate::operator::{Preview, Refusal, Verb, goes_ahead, preview, wants_key};
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
 use crate::time::Span;
@@ -224,7 +224,12 @@ impl<P: Ports> Context<'_, P> {
             return Ok(Attempt::Answered(Box::new(Operated { preview: agreed.preview, done: Some(Generation(0)) })));
         }
         if spare.is_none() && wants_key(&agreed.document, &agreed.verb, &agreed.rules, began.wall) {
-            *spare = Some(self.made(id, &agreed.rules).await?);
+            *spare = match self.made(id, &agreed.rules).await {
+                Ok(key) => Some(key),
+                // An emergency waits for no key: the next pass goes on with this order, and tells of what is wrong with it.
+                Err(_) if goes_ahead(&request.verb) => None,
+                Err(obstacle) => return Err(obstacle),
+            };
         }
         let decided = self.ports.clock();
         if decided.boot > began.boot + LONGEST_DECISION {

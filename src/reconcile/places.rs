@@ -104,13 +104,13 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
 }
 
 /// What decisions need to know of the places.
-pub(super) fn observe(keyset: &Keyset) -> (Vec<VerifierPlace>, Vec<SignerPlace>) {
+pub(super) fn observe(keyset: &Keyset, now: Timestamp) -> (Vec<VerifierPlace>, Vec<SignerPlace>) {
     let (mut verifiers, mut signers) = (Vec::new(), Vec::new());
     for target in targets(keyset) {
         let name = target.name();
         let since = keyset.places.get(&name).map(|memory| memory.since.clone()).unwrap_or_default();
         match target.audience {
-            Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since }),
+            Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since, as_of: Some(now) }),
             Audience::Signers => signers.push(SignerPlace { name, left: since }),
         }
     }

@@ -3,6 +3,8 @@
 //! The removal from the store is the commit point. Before it the witness notes that it is under way, so that a crash in between leaves
 //! either an orphan, to be removed again, or nothing that anybody misses.
 
+use std::collections::BTreeMap;
+
 use super::advance::{Context, sentence};
 use super::keyset::{Held, Keyset};
 use super::operate::{Obstacle, Operated};
@@ -111,6 +113,7 @@ impl<P: Ports> Context<'_, P> {
             digest,
             places: keyset.places.clone(),
             signers_left: keyset.signers_left.clone(),
+            probes: BTreeMap::new(),
             revoked: document.revoked_kids(),
             removing,
             restored: None,

@@ -16,7 +16,8 @@ pub struct DoctorReport {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What: `daemon`, `policy`, `store`, `sealed`, `witness`, `clock`, `targets`, `permissions`, `master key`, `room`, `rotation`.
+    /// What: `daemon`, `policy`, `store`, `sealed`, `witness`, `clock`, `targets`, `probes`, `permissions`, `master key`, `room`,
+    /// `rotation`.
     pub what: String,
     /// Whose: an environment, a keyset, or a file.
     pub whose: String,

@@ -130,7 +130,9 @@ fn rules(store_refresh: Span) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: true,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -150,7 +152,7 @@ async fn a_crowd_does_not_keep_a_replica_from_looking() {
     let freshness = Arc::new(Freshness::new(aws.fresh_for()));
     let mut reconciler = Reconciler::new(Arc::clone(&ports), environment, Arc::clone(&freshness));
     let rules = Arc::new(rules(aws.store_refresh()));
-    let wanted = Wanted { rules, targets: Vec::new().into(), inception: None };
+    let wanted = Wanted { rules, targets: Vec::new().into(), probes: Vec::new().into(), inception: None };
     reconciler.want((0..KEYSETS).map(|n| (format!("k{n}").parse().unwrap(), wanted.clone())).collect());
     let began = time.now();
     let (mut passes, mut longest) = (0, Span::ZERO);

@@ -57,7 +57,9 @@ pub fn rules(algorithm: Algorithm) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: false,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -122,7 +124,7 @@ pub fn status(document: Option<Document>, rules: Rules) -> Status {
         Decision::Do(..) => keyrota::lifecycle::Wait::default(),
     };
     let overdue = overdue::overdue(&looked_at, &rules, &observed);
-    Status { document: document.map(Arc::new), rules: Arc::new(rules), wait, overdue, troubles: Vec::new(), at: now }
+    Status { document: document.map(Arc::new), rules: Arc::new(rules), wait, overdue, troubles: Vec::new(), probes: Vec::new(), at: now }
 }
 
 /// Puts a keyset on the board.

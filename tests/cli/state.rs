@@ -96,7 +96,9 @@ fn keyset_report(id: &KeysetId, rules: Rules, began: Timestamp, now: Timestamp) 
         document: document.is_stored().then(|| serde_json::value::RawValue::from_string(shown).unwrap()),
         pending: wait.pending.iter().map(PendingReport::from).collect(),
         overdue: late.map(|o| OverdueReport { since: o.since, label: o.because.label().to_owned(), because: o.because.to_string() }),
+        probes: Vec::new(),
         troubles: Vec::new(),
+        signers: Vec::new(),
         rules: Some(RulesReport {
             algorithm: rules.spec.algorithm(),
             rotate_every: rules.rotate_every,

@@ -1,13 +1,15 @@
 //! The drill of docs/operations.md: a key leaked. Its very commands are run, on two real processes of one store, until the key is gone
-//! everywhere.
+//! everywhere, a copy of the key set on somebody else's server included.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::edge::Edge;
+use crate::probes::{catch_up, probed};
 use crate::process::{Daemon, Home, keyrota, until};
 use crate::token::{mint, refused_by_set};
-use crate::verbs::{CALM, SESSIONS, done, said};
+use crate::verbs::{SESSIONS, done, said};
 
 /// The commands of the blocks that are marked so, for this daemon's keyset.
 fn commands(mark: &str) -> Vec<String> {
@@ -35,8 +37,10 @@ fn run(daemon: &Daemon, line: &str) -> String {
 
 #[test]
 fn a_leaked_key_is_gone_everywhere() {
-    let home = Home::with(CALM);
+    let edge = Edge::start();
+    let home = Home::with(&probed(&edge));
     let mut daemon = Daemon::start(&home, &["sessions"]);
+    catch_up(&edge, &daemon);
     let mut replica = Daemon::spawn_in(&home, home.second_runtime());
     replica.wait_for(&["sessions"]);
     done(&daemon, &["rotate", SESSIONS]);
@@ -62,6 +66,11 @@ fn a_leaked_key_is_gone_everywhere() {
         let text = fs::read_to_string(&file).unwrap_or_default();
         text.contains(&fresh.kid) && leaked.iter().all(|kid| !text.contains(kid.as_str()))
     });
+    let stale = said(&keyrota(&["status", SESSIONS], &daemon.runtime));
+    assert!(!stale.contains("is gone everywhere"), "the edge has not been without them: {stale}");
+    let unconfirmed = |d: &Daemon| d.operators("/metrics").unwrap().text().matches("keyrota_revocation_unconfirmed{").count();
+    assert_eq!(unconfirmed(&daemon), leaked.len());
+    catch_up(&edge, &daemon);
     until(&mut daemon, "every revocation is confirmed", |d| {
         let status = keyrota(&["status", SESSIONS], &d.runtime);
         leaked.len() == said(&status).matches("is gone everywhere").count()

@@ -46,10 +46,15 @@ pub fn unix(socket: &Path, path: &str) -> io::Result<Answer> {
 
 /// Asks a socket to do something.
 pub fn post(socket: &Path, path: &str, body: &str) -> io::Result<Answer> {
+    tell(socket, "POST", path, body)
+}
+
+/// Tells a socket something by another method.
+pub fn tell(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<Answer> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    send(stream, &format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    send(stream, &format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 /// HTTP/1.0, so that the answer ends with the connection and comes in one piece.

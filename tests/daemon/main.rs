@@ -1,7 +1,7 @@
 //! The real binary, from outside: started, edited, asked, killed. Nothing here knows the inside of the daemon; what it sees is what
 //! signers, verifiers and operators see.
 //!
-//! Rooms: `process` starts and ends daemons, `http` asks them, `token` signs and verifies with what they hand out; the others are
+//! Rooms: `process` starts and ends daemons, `edge` is a server of somebody else's, `http` asks them, `token` signs and verifies with what they hand out; the others are
 //! tests. `KEYROTA_CRASH_ROUNDS=<count>` and `KEYROTA_CRASH_SEED=<seed>` steer the crashes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
@@ -12,9 +12,11 @@ mod chance;
 mod crash;
 mod doors;
 mod drill;
+mod edge;
 mod http;
 mod keys;
 mod lives;
+mod probes;
 mod process;
 mod refusals;
 mod rekey;
@@ -22,4 +24,6 @@ mod reload;
 mod replicas;
 mod token;
 mod trail;
+mod uptake;
 mod verbs;
+mod webhooks;

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from daemon import Daemon
+from daemon import Daemon, write_policy
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KEYSET = "user-sessions"
@@ -27,7 +27,7 @@ def block(mark):
 
 def shell(binary, script, folder, state):
     """Runs commands of the documentation in a folder: the binary, the state directory and the environment are the test's."""
-    script = script.replace("/var/lib/keyrota", state).replace("production", "development")
+    script = script.replace("/var/lib/keyrota", state)
     path = os.path.dirname(binary) + ":" + os.environ["PATH"]
     done = subprocess.run(
         ["bash", "-c", "set -euo pipefail\n" + script], cwd=folder, timeout=120, check=False, stdin=subprocess.DEVNULL,
@@ -41,9 +41,8 @@ def shell(binary, script, folder, state):
 
 def daemon_of(binary, folder, state):
     """keyrota with that state directory."""
-    policies = os.path.join(ROOT, "policies")
-    folders = ["--policies", policies, "--state-dir", state, "--runtime-dir", folder]
-    return Daemon(binary, ["run", "--environment", "development", *folders], "development", folder)
+    folders = ["--policies", os.path.join(folder, "policies"), "--state-dir", state, "--runtime-dir", folder]
+    return Daemon(binary, ["run", *folders], "production", folder)
 
 
 def check(what, holds, shown=""):
@@ -82,12 +81,13 @@ def main():
     """Ends with an exit status other than 0 at the first thing that is wrong."""
     binary = os.path.abspath(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="keyrota-backup-") as folder:
+        write_policy(folder)
         before = lost_host(binary, folder)
         opened_by_age(folder, before)
         state = os.path.join(folder, "state")
         os.mkdir(state, 0o700)
         said = shell(binary, block("restore"), folder, state)
-        check("it says what to type next", "keyrota restored development" in said, said)
+        check("it says what to type next", "keyrota restored production" in said, said)
         daemon = daemon_of(binary, folder, state)
         try:
             said = shell(binary, WAIT + block("restored"), folder, state)

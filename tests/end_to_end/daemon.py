@@ -10,6 +10,29 @@ import subprocess
 import time
 
 
+# Keys that nothing happens to unless somebody asks for it.
+CALM = """version: 1
+environment: production
+store: { kind: embedded }
+keysets:
+  user-sessions:
+    algorithm: ES256
+    token_ttl: 1h
+    rotate_every: 30d
+    verifier_refresh: 15m
+    signer_refresh: 5m
+"""
+
+
+def write_policy(folder):
+    """A folder of policies with that one in it."""
+    policies = os.path.join(folder, "policies")
+    os.mkdir(policies, 0o755)
+    with open(os.path.join(policies, "production.yaml"), "w", encoding="utf-8") as file:
+        file.write(CALM)
+    return policies
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP on a Unix socket."""
 
@@ -36,11 +59,11 @@ def ask(connection, path):
 class Daemon:
     """One keyrota, started and stopped by its process id."""
 
-    def __init__(self, binary, arguments, environment, folder):
-        """Runs `binary run` with these arguments and sockets in `folder`, where its log goes too."""
+    def __init__(self, binary, arguments, environment, folder, metrics=None):
+        """Runs `binary run` with these arguments and sockets in `folder`, where its log goes too; metrics on that port, or a free one."""
         self.binary, self.environment, self.folder = binary, environment, folder
         self.log = os.path.join(folder, "log")
-        self.listen, self.metrics = free_port(), free_port()
+        self.listen, self.metrics = free_port(), metrics or free_port()
         command = [
             binary, *arguments, "--listen", f"127.0.0.1:{self.listen}", "--metrics-listen", f"127.0.0.1:{self.metrics}",
         ]

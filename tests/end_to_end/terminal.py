@@ -11,10 +11,9 @@ import sys
 import tempfile
 import time
 
-from daemon import Daemon
+from daemon import Daemon, write_policy
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KEYSET = "development/user-sessions"
+KEYSET = "production/user-sessions"
 QUESTION = b"Go on? [y/N] "
 PATIENCE = 60.0
 
@@ -62,15 +61,8 @@ def main():
     """Ends with an exit status other than 0 at the first thing that is wrong."""
     binary = os.path.abspath(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="keyrota-terminal-") as folder:
-        # Keys that nothing happens to unless somebody asks for it.
-        policies = os.path.join(folder, "policies")
-        os.mkdir(policies, 0o755)
-        with open(os.path.join(ROOT, "policies", "development.yaml"), encoding="utf-8") as file:
-            text = file.read()
-        with open(os.path.join(policies, "development.yaml"), "w", encoding="utf-8") as file:
-            file.write(text)
-        folders = ["--policies", policies, "--state-dir", os.path.join(folder, "state"), "--runtime-dir", folder]
-        daemon = Daemon(binary, ["run", "--environment", "development", *folders], "development", folder)
+        folders = ["--policies", write_policy(folder), "--state-dir", os.path.join(folder, "state"), "--runtime-dir", folder]
+        daemon = Daemon(binary, ["run", *folders], "production", folder)
         try:
             daemon.wait_until_ready(60)
             questions(binary, daemon, folder)

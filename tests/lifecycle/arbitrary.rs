@@ -11,7 +11,7 @@ use keyrota::document::{
 };
 use keyrota::key::{Algorithm, Key, KeyClass, KeySpec, KidFormat, Origin, SecretEncoding};
 use keyrota::name::{Generation, KeysetId, Kid};
-use keyrota::observed::{Fault, Observed, PlaceKind, SignerPlace, VerifierPlace};
+use keyrota::observed::{Fault, Observed, PlaceKind, SignerPlace, SignerReport, VerifierPlace};
 use keyrota::policy::{Mode, Source, Start, VerifierShape, Window};
 use keyrota::rules::{Rules, Standing};
 use keyrota::time::{Span, Timestamp};
@@ -258,13 +258,15 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
         prop_oneof![8 => Just(Standing::InForce), 1 => Just(Standing::Broken), 1 => Just(Standing::Orphaned)],
     );
     let spans = (span(), span(), span(), span());
-    (spec(document.class), facts(), spans, choices)
+    let bound = option::weighted(0.3, span());
+    (spec(document.class), facts(), spans, choices, bound)
         .prop_map(
             move |(
                 spec,
                 facts,
                 (rotate_every, max_age, rollback_window, jitter),
                 (mode, source, start, window, shared_store, standing),
+                uptake_bound,
             )| {
                 if standing == Standing::Orphaned {
                     return orphan.clone();
@@ -283,7 +285,9 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
                     window,
                     mode,
                     verifier,
+                    uptake_bound,
                     shared_store,
+                    probed: keyrota::policy::Probed::default(),
                     standing,
                 }
             },
@@ -293,19 +297,22 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
 
 fn observed() -> BoxedStrategy<Observed> {
     let times = || btree_map(any_kid(), moment(), 0..40);
-    let verifier_place = (any::<bool>(), times()).prop_map(|(target, carries)| VerifierPlace {
+    let verifier_place = (any::<bool>(), times(), option::of(moment())).prop_map(|(target, carries, as_of)| VerifierPlace {
         name: "place".into(),
         kind: if target { PlaceKind::Target } else { PlaceKind::Probe },
         carries,
+        as_of,
     });
     let signer_place = times().prop_map(|left| SignerPlace { name: "place".into(), left });
     let fault = option::weighted(
         0.05,
         prop_oneof![span().prop_map(|by| Fault::ClocksParted { by }), Just(Fault::Witness { what: "it went back".into() })],
     );
+    let moves = vec((any::<u8>().prop_map(|n| Generation(n.into())), moment()), 1..4);
+    let report = (moment(), moves).prop_map(|(heard_at, moves)| SignerReport { name: "web-1".parse().unwrap(), heard_at, moves });
     let late = prop_oneof![3 => Just(BTreeMap::new()), 1 => btree_map(any_kid(), moment(), 0..6)];
-    (moment(), moment(), fault, any::<bool>(), vec(verifier_place, 0..3), vec(signer_place, 0..3), late)
-        .prop_map(|(now, serving_since, fault, may_create, verifier_places, signer_places, late_commits)| Observed {
+    (moment(), moment(), fault, any::<bool>(), vec(verifier_place, 0..3), vec(signer_place, 0..3), late, vec(report, 0..3))
+        .prop_map(|(now, serving_since, fault, may_create, verifier_places, signer_places, late_commits, uptake)| Observed {
             now,
             serving_since,
             fault,
@@ -313,6 +320,7 @@ fn observed() -> BoxedStrategy<Observed> {
             verifier_places,
             signer_places,
             late_commits,
+            uptake,
         })
         .boxed()
 }

@@ -71,7 +71,9 @@ pub fn rules() -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: false,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -174,7 +176,7 @@ impl Scene {
     #[must_use]
     pub fn verifiers_read(self, kind: PlaceKind, name: &str, carries: &[(&str, Timestamp)]) -> Self {
         let carries = carries.iter().map(|(k, since)| (kid(k), *since)).collect();
-        self.with(|s| s.observed.verifier_places.push(VerifierPlace { name: name.into(), kind, carries }))
+        self.with(|s| s.observed.verifier_places.push(VerifierPlace { name: name.into(), kind, carries, as_of: Some(s.observed.now) }))
     }
 
     /// Signers read a place, which has not named these kids since those moments.

@@ -11,4 +11,5 @@ mod instants;
 mod properties;
 mod releases;
 mod table;
+mod uptake;
 mod verbs;

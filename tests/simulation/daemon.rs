@@ -10,9 +10,10 @@ use keyrota::event::Event;
 use keyrota::freshness::Freshness;
 use keyrota::name::Kid;
 use keyrota::reconcile::operate::Request;
-use keyrota::reconcile::{Reconciler, Wanted};
+use keyrota::reconcile::{Reconciler, Status, Wanted};
 use keyrota::time::{Span, Timestamp};
 
+use crate::edge;
 use crate::mutants::Mutant;
 use crate::outside::{NAME, Shared, SimPorts, lock};
 
@@ -43,6 +44,8 @@ pub struct Daemon {
     pub frozen_until: Option<Timestamp>,
     /// What its policy file says.
     pub wanted: Wanted,
+    /// True time of its next look at the edge.
+    pub probe_at: Option<Timestamp>,
     pub policy_changed: bool,
     pub policy_broken: bool,
     pub events: Vec<Event>,
@@ -113,6 +116,25 @@ impl Daemon {
         let offset = lock(shared).hosts[self.host].offset;
         let deadline = deadline.map(|wall| Timestamp::from_millis(wall.as_millis() - offset));
         [process.poll_at, deadline].into_iter().flatten().min()
+    }
+
+    /// Looks at the edge if it is time to and nothing else is under way; what it sees brings on a pass.
+    pub fn look_outside(&mut self, shared: &Shared) {
+        let now = lock(shared).now;
+        if self.is_frozen(now) || self.probe_at.is_none_or(|at| at > now) {
+            return;
+        }
+        // While nobody waits for what it shows, days would be long for nothing.
+        let waited_for = lock(shared).current().0.is_some_and(edge::is_waited_for);
+        let Some(process) = self.process.as_mut().filter(|_| waited_for) else {
+            self.probe_at = Some(now + edge::probe().every);
+            return;
+        };
+        let Some(reconciler) = process.reconciler.as_mut().filter(|_| process.pass.is_none()) else { return };
+        let look = edge::seen(shared, self.host);
+        reconciler.saw(&NAME.parse().unwrap(), edge::URL, &look, &mut self.events);
+        process.poll_at = Some(now);
+        self.probe_at = Some(now + edge::probe().every);
     }
 
     /// Begins a pass, or goes one port call further.
@@ -186,6 +208,16 @@ impl Daemon {
         let believes = outside.mutant == Some(Mutant::StaleReplicaReady);
         let Some(process) = self.process.as_ref() else { return false };
         !self.is_frozen(outside.now) && (believes && process.seen != UNSEEN || process.freshness.is_fresh(outside.reading(self.host)))
+    }
+
+    /// Whether it gives out what the store holds now, and decides on it.
+    pub fn goes_on_with(&self, shared: &Shared) -> bool {
+        let Some(process) = &self.process else { return false };
+        let generation = lock(shared).current().0.map(|d| d.generation);
+        let served = process.ports.served.lock().unwrap().as_ref().map(|d| d.generation);
+        let status = process.ports.status.lock().unwrap();
+        let at_fault = |s: &Status| s.wait.pending.iter().any(|p| p.because.name() == "witness") || !s.troubles.is_empty();
+        served.is_some() && served == generation && status.as_ref().is_some_and(|status| !at_fault(status))
     }
 
     /// What verifiers get from it.

@@ -35,6 +35,7 @@ pub struct Population {
 pub struct Exposure {
     pub http: Population,
     pub file: Population,
+    pub edge: Population,
     /// Until when tokens of a key may be alive.
     tokens: BTreeMap<Kid, Timestamp>,
     /// Until when a signer may go on minting with a key.
@@ -86,12 +87,14 @@ impl Exposure {
         &mut self,
         http: &[BTreeSet<Kid>],
         file: &[BTreeSet<Kid>],
+        edge: &[BTreeSet<Kid>],
         handed: &BTreeSet<Kid>,
         truth: &Truth,
         now: Timestamp,
     ) -> Result<(), String> {
         self.http.see(http, truth, now);
         self.file.see(file, truth, now);
+        self.edge.see(edge, truth, now);
         for kid in handed {
             self.kids_seen_active.insert(kid.clone());
             self.minting.insert(kid.clone(), now + truth.signer_refresh);
@@ -106,9 +109,11 @@ impl Exposure {
         self.tokens.retain(|_, until| now < *until);
         self.check(http, "an HTTP listener that is ready", now)?;
         self.check(file, "a file", now)?;
+        self.check(edge, "the edge", now)?;
         let caches = |p: &Population| p.usable.keys().cloned().collect::<Vec<_>>();
         self.check(&caches(&self.http), "a verifier's cache of an HTTP listener", now)?;
-        self.check(&caches(&self.file), "a verifier's cache of a file", now)
+        self.check(&caches(&self.file), "a verifier's cache of a file", now)?;
+        self.check(&caches(&self.edge), "a verifier's cache of the edge", now)
     }
 
     fn check(&mut self, sets: &[BTreeSet<Kid>], place: &str, now: Timestamp) -> Result<(), String> {
@@ -127,6 +132,22 @@ impl Exposure {
     /// An operator said that the key is compromised: its tokens are rejected lawfully.
     pub fn revoke(&mut self, kid: &Kid) {
         self.revoked.insert(kid.clone());
+    }
+
+    /// Somebody signed with it, and that token lives until then.
+    pub fn minted(&mut self, kid: &Kid, until: Timestamp) {
+        let known = self.tokens.entry(kid.clone()).or_insert(until);
+        *known = (*known).max(until);
+    }
+
+    /// Only these keys are known any more, and not to every verifier until then.
+    pub fn begin_anew(&mut self, live: &BTreeSet<Kid>, until: Timestamp) {
+        let lost: Vec<Kid> = self.kids_seen_active.iter().filter(|kid| !live.contains(*kid)).cloned().collect();
+        self.revoked.extend(lost);
+        for kid in live {
+            self.revoked.remove(kid);
+            self.excuse(kid, until);
+        }
     }
 
     /// The key had to take over before verifiers could know it.

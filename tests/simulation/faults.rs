@@ -1,12 +1,15 @@
 //! Random lives: what chance does to a world.
 
 use keyrota::document::{Document, FactName};
-use keyrota::operator::Verb;
+use keyrota::key::Algorithm;
+use keyrota::name::{Generation, Kid};
+use keyrota::operator::{ImportRole, Verb};
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::exposure::Truth;
+use crate::outside::made;
 use crate::world::{Act, Wish, World};
 
 /// Schedules a random fault at a random moment before `until`.
@@ -46,6 +49,39 @@ pub fn schedule(world: &mut World, chance: &mut Chance, until: Span, files: bool
         }
         _ => world.at(at, Act::Order { daemon: one, wish: verb(chance) }),
     }
+}
+
+/// A back-up is put back. In the days after, operators say at each daemon that this is how it is, or that it was a back-up.
+pub fn put_back(world: &mut World, chance: &mut Chance, until: Span) {
+    let at = chance.span(until) + Span::hours(1);
+    world.at(at, Act::Restore { from: chance.span(Span::days(3)) });
+    let back_up = chance.one_in(2);
+    for day in 0..3 {
+        for daemon in 0..world.daemons.len() {
+            let asked = at + Span::days(day) + Span::minutes(20) + chance.span(Span::hours(6));
+            world.at(asked, Act::Order { daemon, wish: go_on_from_here(back_up) });
+        }
+    }
+}
+
+/// `keyrota restored`, or `keyrota accept`; what only the host knows is filled in there.
+pub fn go_on_from_here(back_up: bool) -> Wish {
+    Box::new(move |_| {
+        let (revoked, seen) = (Vec::new(), Generation(0));
+        Some(if back_up { Verb::Restored { revoked, seen } } else { Verb::AcceptDocument { revoked, seen } })
+    })
+}
+
+/// A vendor's key is handed in, to be the next one or to be verified only.
+pub fn hand_in(world: &mut World, chance: &mut Chance, until: Span) {
+    let daemon = usize::try_from(chance.below(world.daemons.len() as u64)).unwrap();
+    let role = if chance.one_in(2) { ImportRole::Next } else { ImportRole::VerifyOnly };
+    let wish = move |document: &Document| {
+        let kid: Kid = format!("vendor-{}", document.generation).parse().unwrap();
+        let key = made(kid, Algorithm::EdDsa, document.updated_at);
+        Some(Verb::Import { key: Box::new(key), role })
+    };
+    world.at(chance.span(until) + Span::minutes(1), Act::Order { daemon, wish: Box::new(wish) });
 }
 
 /// The operator changes a fact: those who mint and verify go faster at once, and slower only when the document says so.

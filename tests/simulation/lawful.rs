@@ -1,7 +1,7 @@
 //! What excuses a rejected token, and what does not: revocations, and keys that had to take over before verifiers could know them.
 
 use keyrota::name::Kid;
-use keyrota::time::Span;
+use keyrota::time::{Span, Timestamp};
 
 use crate::outside::lock;
 use crate::world::World;
@@ -30,14 +30,80 @@ impl World {
         Ok(())
     }
 
+    /// Signers that report read their document, unless they are stuck. What those that are sign now may be alive until the moment that
+    /// is answered: however long they have been, as long as they say so.
+    pub fn signers_read(&self, now: Timestamp) -> Vec<(Kid, Timestamp)> {
+        let life = self.wish.token_ttl + self.wish.clock_skew;
+        let mut outside = lock(&self.shared);
+        let mut minting = Vec::new();
+        for daemon in &self.daemons {
+            let served = daemon.process.as_ref().and_then(|p| p.ports.served.lock().unwrap().clone());
+            for signer in &mut outside.hosts[daemon.host].signers {
+                if let Some(document) = served.as_ref().filter(|_| signer.moves.is_empty() || !signer.is_stuck(now)) {
+                    if signer.moves.last().is_none_or(|(generation, _)| *generation != document.generation) {
+                        signer.moves.push((document.generation, now));
+                    }
+                    signer.uses = document.active.as_ref().map(|a| a.key.kid.clone());
+                }
+                minting.extend(signer.uses.clone().filter(|_| signer.is_stuck(now)).map(|kid| (kid, now + life)));
+            }
+        }
+        minting
+    }
+
+    /// The store was put back, and operators said to go on from there: keys that are lost are rejected lawfully, and those that live
+    /// again are not known to verifiers at once. Once every daemon goes on from there, everything must hold as before.
+    pub fn excuse_what_was_lost(&mut self) {
+        let mut anew = std::mem::take(&mut lock(&self.shared).begun_anew);
+        if !self.put_back {
+            return;
+        }
+        if self.unsettled && self.daemons.iter().all(|daemon| daemon.goes_on_with(&self.shared)) {
+            self.unsettled = false;
+            anew.extend(self.document().map(|d| d.live().map(|live| live.key.kid.clone()).collect()));
+        }
+        for live in anew {
+            self.exposure.begin_anew(&live, self.verifiers_know_by());
+        }
+    }
+
+    /// Longer than any outage that keeps verifiers from fetching a key.
+    fn verifiers_know_by(&self) -> Timestamp {
+        self.now() + self.wish.verifier_refresh + self.wish.cache_max_age + self.wish.verifier_retry + Span::days(2)
+    }
+
     pub fn excuse_emergencies(&mut self) {
         let outside = lock(&self.shared);
         let fresh: Vec<Kid> = outside.emergencies[self.excused..].to_vec();
         self.excused = outside.emergencies.len();
-        // Longer than any outage that keeps verifiers from fetching it.
-        let until = outside.now + self.wish.verifier_refresh + self.wish.cache_max_age + self.wish.verifier_retry + Span::days(2);
+        drop(outside);
+        let until = self.verifiers_know_by();
         for kid in fresh {
             self.exposure.excuse(&kid, until);
         }
+    }
+
+    /// Once faults have stopped, the schedule must have converged.
+    pub fn must_have_converged(&self) -> Result<(), String> {
+        let document = self.document().ok_or("there is no document")?;
+        let rules = &self.daemons[0].wanted.rules;
+        let now = self.now();
+        let facts = document.facts.in_force(&rules.facts, now);
+        let window = rules.window.as_ref().map_or(Span::ZERO, keyrota::policy::Window::max_wait);
+        let slack = facts.propagation() + Span::minutes(30);
+        let late = |what: &str| Err(self.story(&format!("at {now} {what}: {document:?}")));
+        let Some(active) = &document.active else { return late("nothing is active") };
+        if now > active.since + rules.rotate_every + slack + window {
+            return late("the active key is too old");
+        }
+        for retiring in &document.retiring {
+            if now > retiring.since + facts.retention() * 2 + slack {
+                return late("a retiring key has not left");
+            }
+            if retiring.key.is_erasable() && now > retiring.since + rules.rollback_window + slack {
+                return late("a private half was not erased");
+            }
+        }
+        document.check().map_err(|why| self.story(&why))
     }
 }

@@ -9,6 +9,7 @@ mod aws;
 #[path = "../aws_fake/mod.rs"]
 mod aws_fake;
 mod daemon;
+mod edge;
 mod exposure;
 mod faults;
 mod lawful;

@@ -4,12 +4,13 @@ use keyrota::document::facts::HeldFact;
 use keyrota::document::{Document, FactName, Intent, Stage};
 use keyrota::key::Key;
 use keyrota::lifecycle::{Decision, Wait, next};
-use keyrota::observed::{Fault, Observed};
+use keyrota::observed::{Fault, Observed, PlaceKind};
 use keyrota::operator::{Refusal, Verb, apply};
 use keyrota::policy::Mode;
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
 
+use crate::edge;
 use crate::named;
 use crate::orders;
 use crate::seeds;
@@ -20,6 +21,12 @@ pub enum Mutant {
     WaitFromGeneration,
     /// The place where verifiers read a file is not asked.
     NoTargetAgreement,
+    /// What probes see is not asked.
+    NoProbeAgreement,
+    /// A probe that once showed a key is thought to have shown it all along.
+    ProbesForgiven,
+    /// An answer out of a cache is thought to be fresh.
+    CachedAnswersBelieved,
     /// The place where signers read a file is not asked.
     NoSignerPlaces,
     /// Signers are thought to switch at once.
@@ -70,14 +77,21 @@ pub enum Mutant {
     RevokedRetires,
     /// A compromise leaves keys that have not signed yet.
     CompromiseSparesIncoming,
+    /// Signers that say that they lag are not waited for.
+    UptakeIgnored,
+    /// The last tokens of a signer that lagged are forgotten once it has moved on.
+    LateTokensForgotten,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 33] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
+        Self::NoProbeAgreement,
+        Self::ProbesForgiven,
+        Self::CachedAnswersBelieved,
         Self::NoSignerPlaces,
         Self::NoSignerLag,
         Self::NoStoreLag,
@@ -104,6 +118,8 @@ impl Mutant {
         Self::RevokedRetires,
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
+        Self::UptakeIgnored,
+        Self::LateTokensForgotten,
     ];
 
     /// The operator's verb, granted as something else.
@@ -161,6 +177,15 @@ impl Mutant {
                 }
             }
             Self::NoTargetAgreement => observed.verifier_places.clear(),
+            Self::NoProbeAgreement => observed.verifier_places.retain(|place| place.kind != PlaceKind::Probe),
+            Self::ProbesForgiven => {
+                let probes = observed.verifier_places.iter_mut().filter(|place| place.kind == PlaceKind::Probe);
+                probes.flat_map(|place| place.carries.values_mut()).for_each(|since| *since = Timestamp::EPOCH);
+            }
+            Self::CachedAnswersBelieved => {
+                let readable = observed.verifier_places.iter_mut().filter(|place| place.as_of.is_some());
+                readable.for_each(|place| place.as_of = Some(observed.now));
+            }
             Self::NoSignerPlaces => observed.signer_places.clear(),
             Self::NoSignerLag => forget_fact(document, rules, FactName::SignerRefresh),
             Self::NoStoreLag => forget_fact(document, rules, FactName::StoreRefresh),
@@ -191,6 +216,12 @@ impl Mutant {
             Self::EmergencyWaits => {
                 let waits = document.intents.rotate_now.take();
                 document.intents.rotate = waits.or(document.intents.rotate.take());
+            }
+            Self::UptakeIgnored => rules.uptake_bound = None,
+            Self::LateTokensForgotten => {
+                for report in &mut observed.uptake {
+                    report.moves = report.moves.split_off(report.moves.len() - 1);
+                }
             }
             Self::HoldIgnored => document.intents.hold = None,
             Self::ApprovalIgnored => rules.mode = Mode::Auto,
@@ -225,6 +256,7 @@ fn caught(mutant: Mutant) -> Option<String> {
     named::all()
         .into_iter()
         .chain(orders::named())
+        .chain(edge::named())
         .find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}")))
         .or_else(|| (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}"))))
 }

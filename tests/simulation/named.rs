@@ -37,13 +37,45 @@ pub fn all() -> Vec<(&'static str, Named)> {
         ("replicas that learn of everything as late as they may", late_learners),
         ("down from the announcement to past the propagation", down_over_propagation),
         ("shared caches that hold a key set for an hour", slow_caches),
+        ("a signer that is stuck for hours and says so", stuck_signer),
+        ("a restart while a signer is stuck", restart_with_a_stuck_signer),
         ("a week of plain rotation", plain),
     ]
 }
 
-const DAY: Span = Span::days(1);
+pub const DAY: Span = Span::days(1);
 
-fn done(mut world: World, until: Span) -> Result<(), String> {
+/// A keyset that waits for signers up to twelve hours, with one that is stuck for six from just before the first change-over.
+fn with_a_stuck_signer(seed: u64, mutant: Option<Mutant>) -> World {
+    let mut rules = rules(DAY);
+    rules.uptake_bound = Some(Span::hours(12));
+    let mut world = World::new(seed, 1, rules, vec![file("/v", Audience::Verifiers)], mutant);
+    world.at(Span::hours(1), Act::Signer { host: 0, name: "quick", stuck_for: Span::ZERO });
+    world.at(DAY.saturating_sub(Span::minutes(5)), Act::Signer { host: 0, name: "stuck", stuck_for: Span::hours(6) });
+    world
+}
+
+fn stuck_signer(mutant: Option<Mutant>) -> Result<(), String> {
+    let mut world = with_a_stuck_signer(26, mutant);
+    world.live(DAY * 4)?;
+    let told = world.daemons[0].events.iter().any(|event| event.to_string().contains("although signer"));
+    if told {
+        return Err("the signer moved on in time, and was said to have overrun the bound".into());
+    }
+    world.must_have_converged()
+}
+
+fn restart_with_a_stuck_signer(mutant: Option<Mutant>) -> Result<(), String> {
+    for seed in 0..4 {
+        let mut world = with_a_stuck_signer(260 + seed, mutant);
+        let at = DAY + Span::minutes(75 + 30 * seed);
+        world.at(at, Act::Crash { daemon: 0, down_for: Span::minutes(1 + seed) });
+        done(world, DAY * 4)?;
+    }
+    Ok(())
+}
+
+pub fn done(mut world: World, until: Span) -> Result<(), String> {
     world.live(until)?;
     world.must_have_converged()
 }

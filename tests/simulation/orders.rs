@@ -83,6 +83,36 @@ pub fn killed_on_the_way(mutant: Option<Mutant>) -> Result<(), String> {
     Ok(())
 }
 
+/// What leaked is gone at once, however long the next key takes: the key that signs with no successor, all of them, and a key that is
+/// the only one on its way.
+pub fn revoked_while_keys_are_slow(mutant: Option<Mutant>) -> Result<(), String> {
+    let sole_incoming = |d: &Document| d.incoming.first().map(|i| Verb::Revoke { kid: i.key.kid.clone() });
+    let wishes: [fn() -> Wish; 2] = [revoke_active, || always(Verb::Compromise)];
+    for (seed, wish) in (90..).zip(wishes) {
+        let mut world = World::new(seed, 1, rules(DAY * 5), targets(), mutant);
+        world.at(DAY, Act::SlowKeys { lasts: Span::hours(1) });
+        world.at(DAY + Span::minutes(1), Act::Order { daemon: 0, wish: wish() });
+        let gone = |w: &World| match w.document() {
+            Some(d) if d.live().next().is_none() => Ok(()),
+            other => Err(format!("a leaked key waits for its successor: {other:?}")),
+        };
+        world.at(DAY + Span::minutes(2), Act::Check(Box::new(gone)));
+        signs_another(&mut world, DAY + Span::hours(1) + Span::minutes(5), "k1");
+        // Once more, while the key that follows is announced.
+        world.at(DAY * 2, Act::Order { daemon: 0, wish: always(Verb::Rotate) });
+        world.at(DAY * 2 + Span::minutes(1), Act::SlowKeys { lasts: Span::hours(1) });
+        world.at(DAY * 2 + Span::minutes(1), Act::Order { daemon: 0, wish: Box::new(sole_incoming) });
+        let none_on_its_way = |w: &World| match w.document() {
+            Some(d) if d.incoming.is_empty() && d.active.is_some() => Ok(()),
+            other => Err(format!("a key on its way was to be gone: {other:?}")),
+        };
+        world.at(DAY * 2 + Span::minutes(2), Act::Check(Box::new(none_on_its_way)));
+        world.live(DAY * 10)?;
+        world.must_have_converged()?;
+    }
+    Ok(())
+}
+
 /// Nothing changes over without an operator's word, and with it the change-over is as safe as any.
 pub fn approved_by_hand(mutant: Option<Mutant>) -> Result<(), String> {
     let mut rules = rules(DAY);
@@ -123,6 +153,7 @@ pub fn named() -> Vec<(&'static str, crate::named::Named)> {
         ("a compromise with a successor on its way", compromise_with_successor),
         ("a revocation at the second try", revoked_at_the_second_try),
         ("a daemon killed on the way of a verb", killed_on_the_way),
+        ("a leak while keys take an hour to make", revoked_while_keys_are_slow),
         ("change-overs approved by hand", approved_by_hand),
         ("a rollback right after the change-over", rolled_back_at_once),
     ]

@@ -11,10 +11,10 @@ use keyrota::clock::Reading;
 use keyrota::digest::Digest;
 use keyrota::document::{Change, Document, Intent, StateName, Trigger};
 use keyrota::jwk::{OkpCurve, PublicJwk, PublicNumbers};
-use keyrota::key::{Key, KeySpec, Material, Origin};
+use keyrota::key::{Algorithm, Key, KeySpec, Material, Origin};
 use keyrota::lifecycle::Decision;
-use keyrota::name::{EnvironmentName, KeysetId, KeysetName, Kid};
-use keyrota::observed::Observed;
+use keyrota::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid, SignerName};
+use keyrota::observed::{Observed, SignerReport};
 use keyrota::operator::{Refusal, Verb};
 use keyrota::policy::{Audience, FileTarget};
 use keyrota::publish::{Brought, PublishError, Targets};
@@ -27,6 +27,7 @@ use keyrota::witness::{Sighting, Witness, WitnessError};
 
 use crate::aws::{Account, SimAws};
 use crate::aws_fake::Chance;
+use crate::edge::Edge;
 use crate::mutants::Mutant;
 
 /// One file that a target writes.
@@ -55,6 +56,25 @@ pub struct Host {
     pub store_away: bool,
     pub witness_away: bool,
     pub files_away: bool,
+    /// Signers that report to the daemon here.
+    pub signers: Vec<Signer>,
+}
+
+/// A signer that reports every minute which generation it uses.
+pub struct Signer {
+    pub name: SignerName,
+    /// It goes on with what it had read then, until then: longer than the facts allow.
+    pub stuck: (Timestamp, Timestamp),
+    /// The generations that it went to, with the true time.
+    pub moves: Vec<(Generation, Timestamp)>,
+    /// The key that it signs with.
+    pub uses: Option<Kid>,
+}
+
+impl Signer {
+    pub fn is_stuck(&self, now: Timestamp) -> bool {
+        self.stuck.0 <= now && now < self.stuck.1
+    }
 }
 
 /// One version of the document in the store.
@@ -71,6 +91,8 @@ pub struct Outside {
     pub versions: Vec<Version>,
     pub revisions: u64,
     pub made: u64,
+    /// Until then every key that is asked for is still being made.
+    pub keys_slow_until: Timestamp,
     /// How many in a thousand calls to the store go wrong.
     pub trouble: u64,
     /// How far a read may lag.
@@ -82,6 +104,8 @@ pub struct Outside {
     pub emergencies: Vec<Kid>,
     /// Keys that were revoked, with the revision that did it.
     pub revoked: Vec<(Kid, u64)>,
+    /// Documents with which operators went on although others had been seen.
+    pub begun_anew: Vec<BTreeSet<Kid>>,
     /// What operators were told would leave the key set, of verbs that were then granted.
     pub buried: Vec<Kid>,
     pub log: Vec<String>,
@@ -89,6 +113,8 @@ pub struct Outside {
     pub in_swap: bool,
     /// Documents are kept there, and `versions` follows what comes into force there.
     pub account: Option<Account>,
+    /// Verifiers fetch from there too, and daemons look at it.
+    pub edge: Option<Edge>,
 }
 
 pub type Shared = Arc<Mutex<Outside>>;
@@ -136,7 +162,12 @@ impl Outside {
         let keyless = before.is_some_and(|d| d.active.as_ref().is_none_or(|a| gone(&a.key.kid)));
         let asked = before.is_some_and(|d| d.intents.rotate_now.is_some()) || entries.iter().any(|e| e.by.is_some());
         let emergency = (keyless || asked) && entries.iter().any(|e| e.trigger == Trigger::Emergency);
+        let created = before.is_none();
         self.emergencies.extend(took_over.filter(|_| emergency));
+        let goes_on = |c: &Change| matches!(c, Change::IntentNoted { intent } if ["accept", "restored"].contains(&intent.as_str()));
+        if created || entries.iter().any(|e| goes_on(&e.change)) {
+            self.begun_anew.push(next.live().map(|live| live.key.kid.clone()).collect());
+        }
         for entry in &entries {
             if let Change::KeyMoved { kid, to: StateName::Revoked, .. } = &entry.change {
                 self.revoked.push((kid.clone(), self.revisions));
@@ -175,6 +206,8 @@ pub struct SimPorts {
     pub host: usize,
     pub served: Mutex<Option<Arc<Document>>>,
     pub status: Mutex<Option<Status>>,
+    /// True time at which the process began.
+    began: Timestamp,
     store: SimStore,
     witness: SimWitness,
     keys: SimKeys,
@@ -195,8 +228,10 @@ pub struct SimTargets(Shared, usize);
 
 impl SimPorts {
     pub fn new(shared: &Shared, host: usize) -> Self {
+        let began = lock(shared).now;
         Self {
             host,
+            began,
             served: Mutex::default(),
             status: Mutex::default(),
             store: SimStore::of(shared, host),
@@ -234,6 +269,21 @@ impl Ports for SimPorts {
     }
     fn report(&self, _: &KeysetName, status: Option<Status>) {
         *self.status.lock().unwrap() = status;
+    }
+    fn uptake(&self, _: &KeysetName) -> Vec<SignerReport> {
+        let outside = lock(&self.shared);
+        let wall = |at: Timestamp| Timestamp::from_millis(at.as_millis() + outside.hosts[self.host].offset);
+        // Reports from before this process began are not known to it, and each signer takes its time to report again.
+        let told = |signer: &Signer| {
+            let known_from = self.began + Span::minutes(4);
+            let latest =
+                signer.moves.iter().filter(|(_, at)| *at < known_from).next_back().map(|(generation, _)| (*generation, known_from));
+            let later = signer.moves.iter().filter(|(_, at)| *at >= known_from).copied();
+            let moves: Vec<_> = latest.into_iter().chain(later).map(|(generation, at)| (generation, wall(at))).collect();
+            let heard_at = wall(outside.now);
+            (outside.now >= known_from && !moves.is_empty()).then(|| SignerReport { name: signer.name.clone(), heard_at, moves })
+        };
+        outside.hosts[self.host].signers.iter().filter_map(told).collect()
     }
     fn decide(&self, document: &Document, rules: &Rules, observed: &Observed) -> Decision {
         let mutant = lock(&self.shared).mutant;
@@ -337,9 +387,10 @@ impl Store for PlainStore {
             if lost && outside.chance.one_in(2) {
                 return Err(SwapError::Indeterminate("lost on the way there".into()));
             }
-            let current = outside.current().1;
+            let held = outside.current();
+            let held = held.0.map(|_| held.1.to_string());
             let blind = outside.mutant == Some(Mutant::NoCompareAndSwap);
-            if !blind && expected.map_or("0", |r| &r.0) != current.to_string() {
+            if !blind && expected.map(|r| &r.0) != held.as_ref() {
                 outside.conflicts += 1;
                 return Err(SwapError::Conflict);
             }
@@ -416,6 +467,14 @@ impl Witness for SimWitness {
     }
 }
 
+/// A key without numbers of its own.
+pub fn made(kid: Kid, algorithm: Algorithm, created_at: Timestamp) -> Key {
+    let numbers = PublicNumbers::Okp { crv: OkpCurve::Ed25519, x: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into() };
+    let public = PublicJwk::new(kid.clone(), algorithm, numbers);
+    let material = Material::Pair { public, private: Some(SecretText::new("private".into())) };
+    Key { kid, algorithm, bits: 256, created_at, origin: Origin::Generated, expires_at: None, material }
+}
+
 impl KeyOrders for SimKeys {
     async fn order(&self, _: &KeysetId, spec: &KeySpec, now: Timestamp) -> Order {
         GiveWay(false).await;
@@ -423,14 +482,13 @@ impl KeyOrders for SimKeys {
         if outside.chance.below(1000) < outside.trouble {
             return Order::Failed("no entropy".into());
         }
+        if outside.now < outside.keys_slow_until {
+            return Order::Making;
+        }
         outside.made += 1;
         let kid: Kid = format!("k{}", outside.made).parse().unwrap();
-        let numbers = PublicNumbers::Okp { crv: OkpCurve::Ed25519, x: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into() };
-        let public = PublicJwk::new(kid.clone(), spec.algorithm(), numbers);
-        let material = Material::Pair { public, private: Some(SecretText::new("private".into())) };
         let bits = spec.bits().unwrap_or(256);
-        let key = Key { kid, algorithm: spec.algorithm(), bits, created_at: now, origin: Origin::Generated, expires_at: None, material };
-        Order::Ready(Box::new(key))
+        Order::Ready(Box::new(Key { bits, ..made(kid, spec.algorithm(), now) }))
     }
 }
 

@@ -5,6 +5,7 @@ use keyrota::policy::{Audience, FileTarget, TargetFormat, Window};
 use keyrota::time::Span;
 
 use crate::aws_fake::Chance;
+use crate::edge;
 use crate::faults;
 use crate::mutants::Mutant;
 use crate::world::{Act, World, rules};
@@ -34,10 +35,26 @@ pub fn live(seed: u64, mutant: Option<Mutant>) -> Result<World, String> {
     for _ in 0..chance.below(25) {
         faults::schedule(&mut world, &mut chance, length, files, clocks);
     }
+    for _ in 0..chance.below(3) {
+        faults::hand_in(&mut world, &mut chance, length);
+    }
+    if chance.one_in(8) {
+        faults::put_back(&mut world, &mut chance, length);
+    }
+    let days_are_short = world.daemons[0].wanted.rules.rotate_every <= Span::days(1);
+    let edge = seed.is_multiple_of(3) && daemons == 1 && days_are_short;
+    if edge {
+        world = edge::out_of_reach_now_and_then(world, &mut Chance::new(seed ^ 0xED6E), length);
+    }
     // What stopped for good is started again, and what an operator froze or held is let go.
     world.live(length + Span::days(2))?;
     let all: Vec<usize> = (0..daemons).collect();
     let over = length + Span::days(2);
+    let put_back = world.put_back;
+    for daemon in all.iter().copied().filter(|_| put_back) {
+        world.at(over + Span::hours(1), Act::Order { daemon, wish: faults::go_on_from_here(false) });
+        world.at(over + Span::hours(2), Act::Order { daemon, wish: faults::go_on_from_here(false) });
+    }
     world.at(over, Act::StoreAway { hosts: all.clone(), away: false });
     for host in all {
         world.at(over, Act::FilesAway { host, away: false });
@@ -45,6 +62,9 @@ pub fn live(seed: u64, mutant: Option<Mutant>) -> Result<World, String> {
     }
     world.at(over, Act::Operator(Box::new(|_| Some(Verb::Unfreeze))));
     world.at(over + Span::millis(1), Act::Operator(Box::new(|d| d.incoming.first().map(|i| Verb::Approve { kid: i.key.kid.clone() }))));
+    if edge {
+        edge::change(&mut world, over, edge::catch_up);
+    }
     crate::outside::lock(&world.shared).trouble = 0;
     world.live(over + settle)?;
     world.must_have_converged()?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use keyrota::clock::Reading;
 use keyrota::document::{Document, FactName, Facts, Intent};
-use keyrota::key::{Algorithm, KeySpec, KidFormat};
+use keyrota::key::{Algorithm, KeyClass, KeySpec, KidFormat};
 use keyrota::name::Kid;
 use keyrota::operator::{self, Verb};
 use keyrota::policy::{Audience, FileTarget, Mode, Source, Start, VerifierShape};
@@ -17,9 +17,10 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
+use crate::edge::Edge;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
-use crate::outside::{Host, NAME, Outside, Shared, Version, lock};
+use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
 
 /// What an operator asks for, seeing the document.
 pub type Wish = Box<dyn Fn(&Document) -> Option<Verb>>;
@@ -78,7 +79,45 @@ pub enum Act {
     Restore {
         from: Span,
     },
+    /// The server of somebody else's does something; the daemons look at once.
+    Edge(Box<dyn Fn(&mut Edge, &Document)>),
+    /// A signer begins to report to the daemon of this host, and is stuck for a while.
+    Signer {
+        host: usize,
+        name: &'static str,
+        stuck_for: Span,
+    },
+    /// Every key takes this long to be made.
+    SlowKeys {
+        lasts: Span,
+    },
     Check(Check),
+}
+
+impl Act {
+    /// What happens, for stories of failure.
+    fn told(&self) -> String {
+        match self {
+            Act::Crash { daemon, down_for } => format!("daemon {daemon} crashes for {down_for}"),
+            Act::Start { daemon } => format!("daemon {daemon} starts"),
+            Act::Freeze { daemon, lasts } => format!("daemon {daemon} is frozen for {lasts}"),
+            Act::StoreAway { hosts, away } => format!("the store is away from {hosts:?}: {away}"),
+            Act::WitnessAway { host, away } => format!("the witness is away from {host}: {away}"),
+            Act::FilesAway { host, away } => format!("files are away from {host}: {away}"),
+            Act::StepClock { host, by } => format!("the clock of {host} is set by {by} ms"),
+            Act::Alter { host } => format!("the files of {host} are altered"),
+            Act::Edit { daemons, .. } => format!("the policy of {daemons:?} is edited"),
+            Act::Truth(_) => "signers and verifiers change their ways".into(),
+            Act::BreakPolicy { daemon, broken } => format!("the policy file of {daemon} is broken: {broken}"),
+            Act::Operator(_) => "the operator does something".into(),
+            Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
+            Act::Restore { from } => format!("the store is put back by {from}"),
+            Act::Edge(_) => "the edge does something".into(),
+            Act::Signer { host, name, stuck_for } => format!("signer {name} of {host} is stuck for {stuck_for}"),
+            Act::SlowKeys { lasts } => format!("keys are slow for {lasts}"),
+            Act::Check(_) => "a check".into(),
+        }
+    }
 }
 
 pub struct World {
@@ -95,6 +134,8 @@ pub struct World {
     pub excused: usize,
     /// The store was put back once: what had been revoked may live again until somebody notices.
     pub put_back: bool,
+    /// It was, and not every daemon goes on from there yet.
+    pub unsettled: bool,
     /// Signers read the store itself.
     pub direct_signers: bool,
     /// The first daemon is frozen this long in the middle of every change-over's swap.
@@ -133,7 +174,9 @@ pub fn rules(rotate_every: Span) -> Rules {
         window: None,
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
+        uptake_bound: None,
         shared_store: true,
+        probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,
     }
 }
@@ -166,6 +209,7 @@ impl World {
             versions: vec![Version { at: born, document: None, revision: 0 }],
             revisions: 0,
             made: 0,
+            keys_slow_until: Timestamp::EPOCH,
             trouble: 0,
             lag: Span::ZERO,
             mutant,
@@ -173,13 +217,15 @@ impl World {
             conflicts: 0,
             emergencies: Vec::new(),
             revoked: Vec::new(),
+            begun_anew: Vec::new(),
             buried: Vec::new(),
             log: Vec::new(),
             in_swap: false,
             account: None,
+            edge: None,
         };
         let shared = Arc::new(Mutex::new(outside));
-        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), inception: None };
+        let wanted = Wanted { rules: Arc::new(rules), targets: targets.into(), probes: Vec::new().into(), inception: None };
         let daemons = (0..daemons)
             .map(|host| Daemon {
                 host,
@@ -187,6 +233,7 @@ impl World {
                 frozen_until: None,
                 wanted: wanted.clone(),
                 policy_changed: false,
+                probe_at: None,
                 policy_broken: false,
                 events: Vec::new(),
                 requests: VecDeque::new(),
@@ -204,6 +251,7 @@ impl World {
             end: born,
             excused: 0,
             put_back: false,
+            unsettled: false,
             direct_signers: false,
             freeze_in_swap: None,
         };
@@ -265,7 +313,7 @@ impl World {
         Ok(())
     }
 
-    fn story(&self, why: &str) -> String {
+    pub fn story(&self, why: &str) -> String {
         let log = &lock(&self.shared).log;
         let tail: Vec<_> = log.iter().rev().take(24).rev().cloned().collect();
         format!("{why}\n  seed {}\n  {}", self.seed, tail.join("\n  "))
@@ -283,6 +331,9 @@ impl World {
                 self.act(act)?;
             }
             return self.look();
+        }
+        for daemon in &mut self.daemons {
+            daemon.look_outside(&self.shared);
         }
         let busy: Vec<usize> = (0..self.daemons.len())
             .filter(|d| self.daemons[*d].is_under_way(now) || self.daemons[*d].wants_to_look(&self.shared))
@@ -335,10 +386,11 @@ impl World {
     /// Nobody has anything to do: on to the next event.
     fn leap(&mut self) -> Result<(), String> {
         let looks = self.daemons.iter().filter_map(|d| d.next_look(&self.shared));
+        let probes = self.daemons.iter().filter_map(|d| d.probe_at);
         let thaws = self.daemons.iter().filter_map(|d| d.frozen_until);
         let acts = self.acts.last().map(|(at, _)| *at);
         let now = self.now();
-        let next = looks.chain(thaws).chain(acts).filter(|at| *at > now).min().unwrap_or(self.end).min(self.end);
+        let next = looks.chain(probes).chain(thaws).chain(acts).filter(|at| *at > now).min().unwrap_or(self.end).min(self.end);
         self.pass_time(next.max(now + Span::millis(1)))?;
         self.look()
     }
@@ -384,8 +436,9 @@ impl World {
     }
 
     /// The adversary looks at everything that can be got hold of.
-    fn look(&mut self) -> Result<(), String> {
+    pub fn look(&mut self) -> Result<(), String> {
         self.excuse_emergencies();
+        self.excuse_what_was_lost();
         self.heed_revocations()?;
         let mut http = Vec::new();
         let mut file = Vec::new();
@@ -413,6 +466,9 @@ impl World {
         if !has_file_verifiers {
             file.clear();
         }
+        for (kid, dead) in self.signers_read(now) {
+            self.exposure.minted(&kid, dead);
+        }
         let Some(promised) = promised else { return Ok(()) };
         // Nobody goes slower than the document promises and some policy states.
         let stated = |name: FactName| self.daemons.iter().map(|d| d.wanted.rules.facts.get(name)).max().unwrap_or_default();
@@ -425,29 +481,14 @@ impl World {
             cache_max_age: least(self.wish.cache_max_age, FactName::CacheMaxAge),
             clock_skew: self.wish.clock_skew,
         };
-        self.exposure.look(&http, &file, &handed, &truth, now)
+        let edge = self.edge_set(&http);
+        let seen = self.exposure.look(&http, &file, &edge, &handed, &truth, now);
+        if self.unsettled { Ok(()) } else { seen }
     }
 
     fn act(&mut self, act: Act) -> Result<(), String> {
         let now = self.now();
-        let name = match &act {
-            Act::Crash { daemon, down_for } => format!("daemon {daemon} crashes for {down_for}"),
-            Act::Start { daemon } => format!("daemon {daemon} starts"),
-            Act::Freeze { daemon, lasts } => format!("daemon {daemon} is frozen for {lasts}"),
-            Act::StoreAway { hosts, away } => format!("the store is away from {hosts:?}: {away}"),
-            Act::WitnessAway { host, away } => format!("the witness is away from {host}: {away}"),
-            Act::FilesAway { host, away } => format!("files are away from {host}: {away}"),
-            Act::StepClock { host, by } => format!("the clock of {host} is set by {by} ms"),
-            Act::Alter { host } => format!("the files of {host} are altered"),
-            Act::Edit { daemons, .. } => format!("the policy of {daemons:?} is edited"),
-            Act::Truth(_) => "signers and verifiers change their ways".into(),
-            Act::BreakPolicy { daemon, broken } => format!("the policy file of {daemon} is broken: {broken}"),
-            Act::Operator(_) => "the operator does something".into(),
-            Act::Order { daemon, .. } => format!("the operator asks {daemon}"),
-            Act::Restore { from } => format!("the store is put back by {from}"),
-            Act::Check(_) => "a check".into(),
-        };
-        lock(&self.shared).log.push(format!("{now} -- {name}"));
+        lock(&self.shared).log.push(format!("{now} -- {}", act.told()));
         match act {
             Act::Crash { daemon, down_for } => {
                 self.daemons[daemon].crash();
@@ -499,7 +540,9 @@ impl World {
             }
             Act::Operator(choose) => self.operate(&*choose),
             Act::Order { daemon, wish } => {
-                let verb = lock(&self.shared).current().0.and_then(&*wish);
+                let nothing = || Document::empty(format!("production/{NAME}").parse().unwrap(), KeyClass::Asymmetric);
+                let document = lock(&self.shared).current().0.cloned().unwrap_or_else(nothing);
+                let verb = wish(&document);
                 if let (Some(verb), Some(_)) = (verb, &self.daemons[daemon].process) {
                     lock(&self.shared).log.push(format!("{now}    {verb:?}"));
                     let (keyset, by, reason) = (NAME.parse().unwrap(), "operator".to_owned(), "because".to_owned());
@@ -507,7 +550,7 @@ impl World {
                 }
             }
             Act::Restore { from } => {
-                self.put_back = true;
+                (self.put_back, self.unsettled) = (true, true);
                 let mut outside = lock(&self.shared);
                 let then = now.minus(from);
                 let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
@@ -518,6 +561,12 @@ impl World {
                 drop(outside);
                 self.spread_news(before, None);
             }
+            Act::Edge(change) => self.edge_does(&*change)?,
+            Act::Signer { host, name, stuck_for } => {
+                let signer = Signer { name: name.parse().unwrap(), stuck: (now, now + stuck_for), moves: Vec::new(), uses: None };
+                lock(&self.shared).hosts[host].signers.push(signer);
+            }
+            Act::SlowKeys { lasts } => lock(&self.shared).keys_slow_until = now + lasts,
             Act::Check(check) => check(self)?,
         }
         Ok(())
@@ -546,29 +595,5 @@ impl World {
         outside.operator_writes(next);
         drop(outside);
         self.spread_news(before, None);
-    }
-
-    /// Once faults have stopped, the schedule must have converged.
-    pub fn must_have_converged(&self) -> Result<(), String> {
-        let document = self.document().ok_or("there is no document")?;
-        let rules = &self.daemons[0].wanted.rules;
-        let now = self.now();
-        let facts = document.facts.in_force(&rules.facts, now);
-        let window = rules.window.as_ref().map_or(Span::ZERO, keyrota::policy::Window::max_wait);
-        let slack = facts.propagation() + Span::minutes(30);
-        let late = |what: &str| Err(self.story(&format!("at {now} {what}: {document:?}")));
-        let Some(active) = &document.active else { return late("nothing is active") };
-        if now > active.since + rules.rotate_every + slack + window {
-            return late("the active key is too old");
-        }
-        for retiring in &document.retiring {
-            if now > retiring.since + facts.retention() * 2 + slack {
-                return late("a retiring key has not left");
-            }
-            if retiring.key.is_erasable() && now > retiring.since + rules.rollback_window + slack {
-                return late("a private half was not erased");
-            }
-        }
-        document.check().map_err(|why| self.story(&why))
     }
 }

@@ -32,8 +32,13 @@ pub fn text(plan: &KeysetPlan, look: &Look) -> String {
         if let Some(window) = &rules.window {
             line("window", format!("up to {}", waits.window), window.to_string());
         }
-        line("new key", rules.rotate_every.saturating_sub(waits.propagation + waits.window).to_string(), new_key(plan));
-        if let Some(most) = most_live_keys(&waits.facts, rules.rotate_every, waits.window) {
+        if rules.probed.places > 0 {
+            let how = format!("until {} has looked once more; each must show a key before it signs", probes(rules.probed.places));
+            line("probes", format!("up to {}", rules.probed.within), how);
+        }
+        let lead = waits.propagation + waits.window + rules.probed.within;
+        line("new key", rules.rotate_every.saturating_sub(lead).to_string(), new_key(plan));
+        if let Some(most) = most_live_keys(&waits.facts, rules.rotate_every, waits.window, rules.uptake_bound) {
             line("live keys", format!("at most {most}"), String::new());
         }
     }
@@ -53,8 +58,13 @@ fn sum(plan: &KeysetPlan, terms: &Sum) -> String {
 fn new_key(plan: &KeysetPlan) -> String {
     let (waits, rules) = (&plan.waits, &plan.rules);
     let window = if waits.window > Span::ZERO { format!(" - window {}", waits.window) } else { String::new() };
+    let look = if rules.probed.places > 0 { format!(" - probes {}", rules.probed.within) } else { String::new() };
     let jitter = if rules.jitter > Span::ZERO { format!(", less up to {} of jitter", rules.jitter) } else { String::new() };
-    format!("after each change-over = rotate_every {} - propagation {}{window}{jitter}", rules.rotate_every, waits.propagation)
+    format!("after each change-over = rotate_every {} - propagation {}{window}{look}{jitter}", rules.rotate_every, waits.propagation)
+}
+
+fn probes(places: usize) -> String {
+    if places == 1 { "1 probe".to_owned() } else { format!("each of {places} probes") }
 }
 
 /// Facts that count at an older, greater value for a while.

@@ -110,6 +110,8 @@ fn settings(changes: &mut Changes, before: &Rules, rules: &Rules) {
         changes.differ(what, Some(old.to_string()), Some(new.to_string()), "");
     }
     let window = |r: &Rules| r.window.as_ref().map(ToString::to_string);
+    let bound = |rules: &Rules| rules.uptake_bound.map(|bound| bound.to_string());
+    changes.differ("uptake_bound", bound(before), bound(rules), "");
     changes.differ("rotation_window", window(before), window(rules), "");
     let words: [(&str, String, String); 3] = [
         ("mode", word(&before.mode), word(&rules.mode)),
@@ -156,8 +158,11 @@ fn waits(changes: &mut Changes, stated: &Facts, before: Option<&Rules>, document
     }
     if let Some(before) = before {
         let window = Waits::at(document, before, now).window;
-        let most = |facts: &Facts, every, window| most_live_keys(facts, every, window).map(|n| format!("at most {n}"));
-        let (old, new) = (most(stated, before.rotate_every, window), most(goal, rules.rotate_every, in_force.window));
+        let most = |facts: &Facts, every, window, bound| most_live_keys(facts, every, window, bound).map(|n| format!("at most {n}"));
+        let (old, new) = (
+            most(stated, before.rotate_every, window, before.uptake_bound),
+            most(goal, rules.rotate_every, in_force.window, rules.uptake_bound),
+        );
         changes.differ("live keys", old, new, "");
     }
 }

@@ -105,7 +105,7 @@ impl<'a> From<&'a KeysetPlan> for KeysetReport<'a> {
             propagation: plan.waits.propagation,
             retention: plan.waits.retention,
             max_window_wait: plan.waits.window,
-            most_live_keys: most_live_keys(&plan.waits.facts, plan.rules.rotate_every, plan.waits.window)
+            most_live_keys: most_live_keys(&plan.waits.facts, plan.rules.rotate_every, plan.waits.window, plan.rules.uptake_bound)
                 .filter(|_| !plan.rules.is_orphaned()),
             facts: FactName::ALL.into_iter().map(|name| (name.as_str(), plan.waits.facts.get(name))).collect(),
             changes: &plan.changes,

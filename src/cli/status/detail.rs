@@ -34,6 +34,12 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
     if !pending.is_empty() {
         out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "to come"), pending.indented(4).render(look)));
     }
+    if !keyset.probes.is_empty() {
+        out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "seen from outside"), probes(keyset, look)));
+    }
+    if !keyset.signers.is_empty() {
+        out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "signers that report"), signers(keyset, look)));
+    }
     if let Some(document) = &document {
         let history = history(document, &shorts, look);
         out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
@@ -124,6 +130,34 @@ pub fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp) -> Tab
         table.row([pending.step.as_str().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
     }
     table
+}
+
+fn probes(keyset: &KeysetReport, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for probe in &keyset.probes {
+        let looked = probe.looked_at.map_or("not looked at yet".to_owned(), |at| format!("looked at {}", moment::full(at)));
+        let shown = match (&probe.failure, probe.generation) {
+            (Some(_), _) => Cell::toned(Tone::Bad, "cannot be seen"),
+            (None, Some(generation)) => Cell::from(format!("has shown generation {generation}")),
+            (None, None) => Cell::toned(Tone::Warn, "has not shown what is served"),
+        };
+        table.row([probe.url.as_str().into(), looked.into(), shown]);
+    }
+    table.render(look)
+}
+
+fn signers(keyset: &KeysetReport, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for signer in &keyset.signers {
+        let behind = signer.lags_behind.map(|needed| format!("lags: another key signs since generation {needed}"));
+        table.row([
+            signer.name.as_str().into(),
+            format!("generation {}", signer.generation).into(),
+            format!("since {}", moment::full(signer.since)).into(),
+            behind.map_or_else(|| Cell::toned(Tone::Good, "up to date"), |behind| Cell::toned(Tone::Warn, behind)),
+        ]);
+    }
+    table.render(look)
 }
 
 fn history(document: &Document, shorts: &ShortKids, look: &Look) -> String {

@@ -82,7 +82,11 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
         // A vendor's keyset that nobody has begun yet is not late; nor is there a moment since when it would be.
         let begun = document.is_some();
         let severity = if overdue.label == "external" && !begun { Severity::Notice } else { Severity::Bad };
-        let what = if active.is_some() { "its change-over is overdue" } else { "it has no active key" };
+        let what = match active {
+            None => "it has no active key",
+            Some(_) if overdue.label == "uptake" => "a key that signs no more cannot leave",
+            Some(_) => "its change-over is overdue",
+        };
         let since = Some(overdue.since).filter(|_| begun);
         add(severity, &format!("{what}: {}", overdue.because), since, remedy_for(&overdue.label));
     }
@@ -97,6 +101,13 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
     if keyset.rules.as_ref().is_some_and(|r| r.orphaned) {
         let sentence = "it is in no policy any more: it is served with what it promised, and rotates no more";
         add(Severity::Notice, sentence, None, "put it back into the policy, or leave it to drain");
+    }
+    for signer in keyset.signers.iter().filter(|_| keyset.overdue.as_ref().is_none_or(|overdue| overdue.label != "uptake")) {
+        if let Some(needed) = signer.lags_behind {
+            let sentence =
+                format!("signer {} still reports generation {}, and another key signs since {needed}", signer.name, signer.generation);
+            add(Severity::Notice, &sentence, Some(signer.since), remedy_for("uptake"));
+        }
     }
     if keyset.overdue.is_none() {
         for waiting in keyset.pending.iter().filter(|p| needs_somebody(p)) {
@@ -115,6 +126,7 @@ fn needs_somebody(pending: &PendingReport) -> bool {
 fn remedy_for(label: &str) -> &'static str {
     match label {
         "publish" | "target" => "look at the file's folder, its owner and the room on its disk; it is tried again by itself",
+        "uptake" => "restart that signer, or look why it does not read its document; the key leaves without it when `uptake_bound` is over",
         "probe" => "ask the verifier why it does not see the key",
         "serving" | "propagation" | "window" | "retention" | "schedule" | "store-refresh" => {
             "it goes on by itself; `keyrota plan` shows when"

@@ -16,9 +16,11 @@ fn figures(spec: &KeySpec) -> Figures<'_> {
         facts,
         rotate_every,
         max_window_wait: Span::ZERO,
+        look_within: Span::ZERO,
         max_age: None,
         rollback_window: None,
         jitter: Span::ZERO,
+        uptake_bound: None,
         on_aws: false,
         value_limit: 60 * 1024,
     }
@@ -51,11 +53,11 @@ fn a_window_as_long_as_the_period_is_refused() {
 #[test]
 fn keys_alive_at_once_are_bounded_by_the_waits() {
     let facts = Facts { verifier_refresh: Span::hours(1), token_ttl: Span::hours(3), ..Facts::default() };
-    assert_eq!(most_live_keys(&facts, Span::hours(4), Span::ZERO), Some(3));
-    assert_eq!(most_live_keys(&facts, Span::hours(4).saturating_sub(Span::millis(1)), Span::ZERO), Some(4));
-    assert_eq!(most_live_keys(&facts, Span::hours(8), Span::hours(4)), Some(3));
-    assert_eq!(most_live_keys(&facts, Span::hours(8), Span::hours(8)), None);
-    assert_eq!(most_live_keys(&facts, Span::ZERO, Span::ZERO), None);
+    assert_eq!(most_live_keys(&facts, Span::hours(4), Span::ZERO, None), Some(3));
+    assert_eq!(most_live_keys(&facts, Span::hours(4).saturating_sub(Span::millis(1)), Span::ZERO, None), Some(4));
+    assert_eq!(most_live_keys(&facts, Span::hours(8), Span::hours(4), None), Some(3));
+    assert_eq!(most_live_keys(&facts, Span::hours(8), Span::hours(8), None), None);
+    assert_eq!(most_live_keys(&facts, Span::ZERO, Span::ZERO, None), None);
 }
 
 #[test]
