@@ -12,6 +12,7 @@
 
 mod chain;
 mod files;
+mod key;
 mod kind;
 mod lines;
 mod verify;
@@ -20,10 +21,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use tokio::sync::mpsc;
 
 pub use files::{FILE_NAME, Limits};
+pub use key::TrailKey;
 pub use kind::{Kind, catalogue};
 pub use lines::Line;
 pub use verify::{Flaw, Verified, verify};
@@ -31,11 +32,15 @@ pub use verify::{Flaw, Verified, verify};
 use crate::event::Event;
 use crate::name::{Generation, KeysetId};
 use crate::time::{Span, Timestamp};
-use crate::witness::book::WitnessBook;
+use crate::witness::book::{TrailHead, WitnessBook};
 use files::Trail;
 
 /// What the key of the trail is derived for.
 pub const PURPOSE: &str = "keyrota audit trail 1";
+
+/// Answers with the keys that may prove the trail now: that of the master key in use first, then, while it is being changed, that of
+/// the next one.
+pub type KeysInUse = Arc<dyn Fn() -> Vec<TrailKey> + Send + Sync>;
 
 /// A history entry of a keyset that the trail does not know is written if it is not older than the trail's last line by more than this.
 const OVERLAP: Span = Span::minutes(1);
@@ -51,6 +56,10 @@ enum Order {
     Write(Timestamp, Vec<Event>),
     /// Tell when everything before is on disk.
     Flush(tokio::sync::oneshot::Sender<()>),
+    /// Write what was ordered, let go of everything, and tell.
+    End(tokio::sync::oneshot::Sender<()>),
+    /// The master key is being changed: the trail is proven by the next one from here on.
+    ChangeKey { at: Timestamp, by: String, reason: String, done: tokio::sync::oneshot::Sender<Result<(), String>> },
 }
 
 /// Writes what is ordered until nobody orders any more.
@@ -71,10 +80,10 @@ impl Audit {
     ///
     /// # Errors
     /// If the files cannot be read or written, as a sentence.
-    pub async fn start(state_dir: &Path, key: hmac::Key, witness: WitnessBook, limits: Limits) -> Result<Self, String> {
+    pub async fn start(state_dir: &Path, keys: KeysInUse, witness: WitnessBook, limits: Limits) -> Result<Self, String> {
         let head = witness.trail_head().await.map_err(|e| e.to_string())?;
         let directory = state_dir.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Trail::open(&directory, key, head, limits)).await;
+        let opening = tokio::task::spawn_blocking(move || Trail::open(&directory, keys, head, limits)).await;
         let (trail, found) = opening.map_err(|e| e.to_string())??;
         let since = found.last_at.map_or(Timestamp::EPOCH, |at| at.minus(OVERLAP));
         crate::daemon::tell_lines(&found.notes);
@@ -91,6 +100,25 @@ impl Audit {
         }
     }
 
+    /// The trail is proven by the last of the keys in use from now on. Done again, it changes nothing.
+    ///
+    /// # Errors
+    /// If that could not be written, as a sentence: the key before is still needed then.
+    pub async fn change_key(&self, at: Timestamp, by: &str, reason: &str) -> Result<(), String> {
+        let (done, changed) = tokio::sync::oneshot::channel();
+        let _ = self.orders.send(Order::ChangeKey { at, by: by.to_owned(), reason: reason.to_owned(), done });
+        changed.await.unwrap_or_else(|_| Err("the audit trail is not written any more".to_owned()))
+    }
+
+    /// Writes what was recorded and lets go of the files.
+    pub async fn end(self) {
+        let closed = self.orders.clone();
+        drop(self);
+        let (done, written) = tokio::sync::oneshot::channel();
+        let _ = closed.send(Order::End(done));
+        let _ = written.await;
+    }
+
     /// Waits until everything that was recorded is on disk, or cannot be written.
     pub async fn flush(&self) {
         let (done, written) = tokio::sync::oneshot::channel();
@@ -101,7 +129,7 @@ impl Audit {
 
 impl Scribe {
     async fn work(mut self, mut queue: mpsc::UnboundedReceiver<Order>) {
-        let mut orders = Vec::new();
+        let (mut orders, mut ended) = (Vec::new(), None);
         self.write().await;
         while queue.recv_many(&mut orders, 1024).await > 0 {
             let mut asked = Vec::new();
@@ -109,11 +137,21 @@ impl Scribe {
                 match order {
                     Order::Write(at, events) => events.iter().for_each(|event| self.take(at, event)),
                     Order::Flush(done) => asked.push(done),
+                    Order::End(done) => ended = Some(done),
+                    Order::ChangeKey { at, by, reason, done } => {
+                        self.write().await;
+                        let _ = done.send(self.change_key(at, by, reason).await);
+                    }
                 }
             }
             self.write().await;
             for done in asked {
                 let _ = done.send(());
+            }
+            if let Some(done) = ended.take() {
+                drop(self);
+                let _ = done.send(());
+                return;
             }
         }
     }
@@ -141,6 +179,21 @@ impl Scribe {
         }
     }
 
+    async fn change_key(&self, at: Timestamp, by: String, reason: String) -> Result<(), String> {
+        let trail = self.trail.clone();
+        let changing = tokio::task::spawn_blocking(move || trail.change_key(at, &by, &reason));
+        let head = changing.await.map_err(|e| e.to_string())??;
+        self.note(&head).await;
+        Ok(())
+    }
+
+    async fn note(&self, head: &TrailHead) {
+        crate::daemon::tell_head(head);
+        if let Err(error) = self.witness.note_trail_head(head).await {
+            tracing::warn!("the head of the audit trail was not noted: {error}");
+        }
+    }
+
     async fn write(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -156,10 +209,7 @@ impl Scribe {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the audit trail is written again");
                 }
-                crate::daemon::tell_head(&head);
-                if let Err(error) = self.witness.note_trail_head(&head).await {
-                    tracing::warn!("the head of the audit trail was not noted: {error}");
-                }
+                self.note(&head).await;
             }
             Ok(Err((lines, why))) => {
                 // Kept, and tried again with whatever happens next; the histories of documents hold them too.

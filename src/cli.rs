@@ -7,6 +7,7 @@
 
 pub mod args;
 mod audit;
+mod backup;
 pub mod check;
 pub mod client;
 pub mod doctor;
@@ -18,6 +19,7 @@ pub mod moment;
 mod online;
 pub mod paths;
 pub mod plan;
+pub mod rekey;
 pub mod status;
 pub mod style;
 pub mod table;
@@ -91,6 +93,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Export(args) => export::export(&args),
         Command::Purge(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Migrate(args) => migrate::migrate(&args),
+        Command::Rekey(args) => rekey::rekey(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args),
         Command::Audit { command: AuditCommand::Tail(args) } => audit::tail(&args),

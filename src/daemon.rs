@@ -4,6 +4,7 @@
 //! It decides nothing. Each environment is a task of its own (`environment`), so that a slow store holds up nobody else; policies
 //! come and go through a channel to it (`policies`), and what happens comes back as events that go to the log and the counters.
 
+mod backup;
 mod beyond_restart;
 mod doctor;
 mod environment;
@@ -17,6 +18,7 @@ mod policies;
 mod ports;
 mod probing;
 mod progress;
+mod rekey;
 mod standing;
 mod trail;
 mod verbs;
@@ -57,6 +59,7 @@ use crate::time::Span;
 use crate::witness::book::WitnessBook;
 use beyond_restart::{WrongSetting, is_beyond_restart};
 use policies::Policies;
+use rekey::Rekeying;
 use wakes::Wakes;
 
 pub(crate) use logs::{tell_head, tell_lines};
@@ -78,6 +81,7 @@ pub(crate) struct House {
     audit: Audit,
     forge: Arc<KeyForge>,
     state_dir: std::path::PathBuf,
+    rekeying: Rekeying,
     wakes: Wakes,
     /// Looks at key sets from outside.
     eyes: probing::Eyes,
@@ -207,8 +211,18 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
             path.display()
         );
     }
-    let key = embedded.authentication_key(audit::PURPOSE).ok_or_else(|| anyhow!("the key of the audit trail cannot be derived"))?;
-    let audit = Audit::start(state_dir, key, witness.clone(), audit::Limits::default()).await;
+    if let Some(underway) = embedded.rekey_underway().await? {
+        tracing::warn!(
+            "a change of the master key was interrupted: from {} to {}; hint: `keyrota rekey` goes on, and both keys are needed until then",
+            underway.old,
+            underway.next
+        );
+    }
+    let trail_keys = {
+        let store = embedded.clone();
+        Arc::new(move || trail::trail_keys(&store))
+    };
+    let audit = Audit::start(state_dir, trail_keys, witness.clone(), audit::Limits::default()).await;
     let audit = audit.map_err(|why| anyhow!("the audit trail cannot be opened: {why}"))?;
     let metrics = Arc::new(Metrics::new(started)?);
     let wakes = Wakes::start().await?;
@@ -223,6 +237,7 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
         audit,
         forge,
         state_dir: state_dir.to_owned(),
+        rekeying: Rekeying::default(),
         wakes,
         eyes: probing::Eyes { client: Arc::default(), at_once: Arc::new(tokio::sync::Semaphore::new(probing::AT_ONCE)) },
         watchdog: Arc::new(Watchdog::asked_for()),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{Change, Document, HistoryEntry};
 use crate::name::{EnvironmentName, Generation, KeysetId, Kid, SignerName};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +141,33 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The embedded store is sealed under a new master key.
+    MasterKeyChanged {
+        /// Who asked for it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A back-up was handed out.
+    BackedUp {
+        /// To whom.
+        by: String,
+        /// How many documents are in it.
+        documents: usize,
+        /// Who can open it.
+        recipients: Vec<String>,
+    },
+    /// This state directory was made out of a back-up.
+    RestoredFromBackup {
+        /// Who did it.
+        by: String,
+        /// When the back-up was made.
+        made_at: Timestamp,
+        /// How many documents were in it.
+        documents: usize,
+        /// The number and the code of the last line of the trail of then.
+        trail: Option<(u64, String)>,
+    },
     /// The wall clock was set.
     ClockSet {
         /// By how much.
@@ -270,6 +297,17 @@ impl fmt::Display for Event {
             Self::ClockAccepted { environment, by } => write!(f, "{environment}: {by} accepted the wall clock as it is"),
             Self::Removed { keyset, by, reason, .. } => write!(f, "{keyset}: {by} removed it with everything it wrote ({reason})"),
             Self::Migrated { keyset, what, by, reason, .. } => write!(f, "{keyset}: {what}, in the name of {by} ({reason})"),
+            Self::MasterKeyChanged { by, .. } => write!(f, "{by} changed the master key: everything is sealed under the new one"),
+            Self::BackedUp { by, documents, recipients } => {
+                write!(f, "{by} took a back-up of {documents} documents, for {}", recipients.join(", "))
+            }
+            Self::RestoredFromBackup { by, made_at, documents, trail } => {
+                write!(f, "{by} restored {documents} documents out of a back-up of {made_at}")?;
+                match trail {
+                    Some((number, code)) => write!(f, "; the trail of then reached line {number} with code {code}"),
+                    None => Ok(()),
+                }
+            }
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
             Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
         }

@@ -23,6 +23,7 @@ pub mod status;
 mod uptake;
 pub mod verbs;
 pub mod verifiers;
+mod whole_store;
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
 //! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] [`webhook`] | effects, each behind a trait |
 //! | work | [`reconcile`] [`migrate`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
-//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`systemd`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
+//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`backup`] [`systemd`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
 //!
 //! Imports go downward only (`tests/tidy.rs` holds that). Events go up as values, effects go down through ports. To know the daemon,
 //! read this page, [`document`] and [`lifecycle`]; the rest follows.
@@ -30,6 +30,7 @@
 //! - Invariant: no secret has a way into a key set, a log line, an error, a metric or the command line; the types have no such field.
 
 pub mod audit;
+pub mod backup;
 pub mod board;
 pub mod cli;
 pub mod clock;

@@ -24,6 +24,9 @@ use file::{FileError, Identity};
 /// How long a connection waits for another process's lock before it says that the file is busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// FULL: what was acknowledged survives a power cut. `secure_delete`: what is erased is overwritten with zeros.
+const SETTINGS_TO_WRITE: &str = "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;";
+
 /// What tells one kind of keyrota's files from another and from everybody else's.
 #[derive(Debug)]
 pub struct Kind {
@@ -102,9 +105,7 @@ impl Database {
             let found = format!("its file system allows journal mode `{mode}` only, and keyrota needs `wal`; use a local file system");
             return Err(FileError::Unfit { path, found, hint: "choose a --state-dir on a local disk" }.into());
         }
-        // FULL: what was acknowledged survives a power cut. secure_delete: what is erased is overwritten with zeros.
-        let settings = "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;";
-        connection.execute_batch(settings).map_err(fault)?;
+        connection.execute_batch(SETTINGS_TO_WRITE).map_err(fault)?;
         Ok((Self { path, identity }, connection))
     }
 
@@ -121,6 +122,17 @@ impl Database {
         self.check_in_place()?;
         let connection = connect(&self.path)?;
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA foreign_keys = ON;").map_err(|e| self.fault(&e))?;
+        Ok(connection)
+    }
+
+    /// Another connection to it that writes, beside the one that [`Database::open`] gave.
+    ///
+    /// # Errors
+    /// If SQLite cannot.
+    pub fn second_writer(&self) -> Result<Connection, Fault> {
+        self.check_in_place()?;
+        let connection = connect(&self.path)?;
+        connection.execute_batch(SETTINGS_TO_WRITE).map_err(|e| self.fault(&e))?;
         Ok(connection)
     }
 

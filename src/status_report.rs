@@ -3,8 +3,10 @@
 //! Nothing here has room for a secret: documents come without theirs. Fields are only ever added; readers pass over what they do
 //! not know.
 
+pub mod backup;
 pub mod doctor;
 pub mod migrate;
+pub mod rekey;
 pub mod verbs;
 
 use serde::{Deserialize, Serialize};

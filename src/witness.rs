@@ -39,6 +39,17 @@ pub struct Sighting {
     /// An operator is removing the keyset from this host: if it is not in the store, that is as it should be.
     #[serde(default, skip_serializing_if = "is_not")]
     pub removing: bool,
+    /// The document was put here out of a back-up of that moment, and no operator has said yet how to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Timestamp>,
+}
+
+impl Sighting {
+    /// Of a document, and nothing else.
+    pub fn new(generation: Generation, digest: Digest) -> Self {
+        let (places, signers_left, probes, revoked) = Default::default();
+        Self { generation, digest, places, signers_left, probes, revoked, removing: false, restored: None }
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -88,6 +99,11 @@ pub enum Verdict {
         /// What is there.
         found: Generation,
     },
+    /// The document comes from a back-up, and nobody has said yet how to go on.
+    Restored {
+        /// When the back-up was made.
+        made_at: Timestamp,
+    },
 }
 
 impl Verdict {
@@ -97,6 +113,9 @@ impl Verdict {
         let Some(found) = found else {
             return if seen.removing { Self::Continues } else { Self::Vanished { seen: seen.generation } };
         };
+        if let Some(made_at) = seen.restored {
+            return Self::Restored { made_at };
+        }
         if found.generation < seen.generation {
             return Self::WentBack { seen: seen.generation, found: found.generation };
         }

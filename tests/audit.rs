@@ -5,21 +5,26 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-use keyrota::audit::{Audit, FILE_NAME, Kind, Limits, Verified, catalogue, tail, verify};
+use keyrota::audit::{Audit, FILE_NAME, KeysInUse, Kind, Limits, TrailKey, Verified, catalogue, tail, verify};
 use keyrota::document::change::{Cause, Draft, Promise};
 use keyrota::document::{Document, Intent, Trigger};
 use keyrota::event::Event;
 use keyrota::key::KeyClass;
 use keyrota::name::KeysetId;
+use keyrota::secret::SecretBytes;
 use keyrota::time::{Span, Timestamp};
 use keyrota::witness::book::WitnessBook;
 use serde_json::Value;
 
 const SMALL: Limits = Limits { bytes: 600, files: 3 };
 
-fn key() -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &[7; 32])
+fn key(byte: u8) -> TrailKey {
+    TrailKey::new(SecretBytes::new(vec![byte; 32]))
+}
+
+/// The keys in use: those of the master keys that are there.
+fn keys(bytes: &'static [u8]) -> KeysInUse {
+    Arc::new(|| bytes.iter().copied().map(key).collect())
 }
 
 fn at(minute: u64) -> Timestamp {
@@ -48,7 +53,7 @@ fn seen(changes: u64) -> Event {
 
 async fn open(dir: &Path, limits: Limits) -> (Audit, WitnessBook) {
     let witness = WitnessBook::open(dir).unwrap();
-    (Audit::start(dir, key(), witness.clone(), limits).await.unwrap(), witness)
+    (Audit::start(dir, keys(&[7]), witness.clone(), limits).await.unwrap(), witness)
 }
 
 /// Writes so many changes, each on its own, and ends.
@@ -62,7 +67,7 @@ async fn written(dir: &Path, changes: std::ops::RangeInclusive<u64>, limits: Lim
 
 async fn judged(dir: &Path) -> Verified {
     let head = WitnessBook::open(dir).unwrap().trail_head().await.unwrap();
-    verify(dir, &key(), head.as_ref()).unwrap()
+    verify(dir, &[key(7)], head.as_ref()).unwrap()
 }
 
 /// What is found wrong after `tamper` had its way with the lines.
@@ -97,7 +102,7 @@ async fn whatever_is_done_to_it_shows_and_where() {
     says(&after(|lines| lines.truncate(5)).await, 0, "lines 6 to 7 are missing at the end");
     says(&after(Vec::clear).await, 0, "lines 1 to 7 are missing at the end");
     says(&after(|lines| lines[5] = "nonsense".into()).await, 6, "no line of the trail");
-    let forged = hmac::Key::new(hmac::HMAC_SHA256, &[8; 32]);
+    let forged = [key(8)];
     let dir = tempfile::tempdir().unwrap();
     written(dir.path(), 1..=2, Limits::default()).await;
     assert_eq!(verify(dir.path(), &forged, None).unwrap().flaws.len(), 3, "another key proves nothing");
@@ -167,7 +172,7 @@ async fn two_daemons_write_one_trail() {
         reader.record(at(n), vec![seen(n)]);
         reader.flush().await;
     }
-    let verified = verify(dir.path(), &key(), book.trail_head().await.unwrap().as_ref()).unwrap();
+    let verified = verify(dir.path(), &[key(7)], book.trail_head().await.unwrap().as_ref()).unwrap();
     assert!(verified.flaws.is_empty(), "{:?}", verified.flaws);
     assert_eq!(verified.last, 13, "nothing is told twice");
 }
@@ -193,7 +198,7 @@ async fn a_line_that_a_crash_cut_off_is_mended_and_written_again() {
     let (audit, witness) = open(dir.path(), Limits::default()).await;
     audit.record(at(9), vec![seen(3)]);
     audit.flush().await;
-    let verified = verify(dir.path(), &key(), witness.trail_head().await.unwrap().as_ref()).unwrap();
+    let verified = verify(dir.path(), &[key(7)], witness.trail_head().await.unwrap().as_ref()).unwrap();
     assert!(verified.flaws.is_empty(), "{:?}", verified.flaws);
     let told = tail(dir.path(), at(0), 100).unwrap();
     assert!(told.iter().any(|line| line.contains("trail-mended")), "{told:?}");
@@ -220,6 +225,77 @@ async fn what_others_did_is_written_once() {
     audit.record(at(9), vec![Event::Seen { document: Arc::new(other) }]);
     audit.flush().await;
     assert_eq!(tail(dir.path(), Timestamp::EPOCH, 100).unwrap().len(), told.len());
+}
+
+/// A trail whose master key was changed from 7 to 8 after three lines, and then from 8 to 9.
+async fn rekeyed(dir: &Path) {
+    for (before, both, after) in [(&[7][..], &[7, 8][..], &[8][..]), (&[8], &[8, 9], &[9])] {
+        let (before, both, after): (&'static [u8], &'static [u8], &'static [u8]) = (before, both, after);
+        for (keys_now, changes) in [(before, false), (both, true), (after, false)] {
+            let witness = WitnessBook::open(dir).unwrap();
+            let audit = Audit::start(dir, keys(keys_now), witness, Limits::default()).await.unwrap();
+            audit.record(at(u64::from(keys_now[0])), vec![Event::ClockBack]);
+            if changes {
+                audit.change_key(at(50), "ada (1000)", "an administrator left").await.unwrap();
+                audit.change_key(at(51), "ada (1000)", "asked twice").await.unwrap();
+            }
+            audit.record(at(60), vec![Event::ClockBack]);
+            audit.end().await;
+        }
+    }
+}
+
+async fn judged_with(dir: &Path, keys: &[u8]) -> Vec<String> {
+    let head = WitnessBook::open(dir).unwrap().trail_head().await.unwrap();
+    let keys: Vec<_> = keys.iter().copied().map(key).collect();
+    verify(dir, &keys, head.as_ref()).unwrap().flaws.into_iter().map(|flaw| flaw.what).collect()
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_under_a_new_key_and_the_latest_proves_all_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    rekeyed(dir.path()).await;
+    let path = dir.path().join(FILE_NAME);
+    let text = fs::read_to_string(&path).unwrap();
+    let changes = text.lines().filter(|line| line.contains("trail-key-changed")).count();
+    assert_eq!((changes, text.contains("asked twice")), (2, false), "{text}");
+    assert_eq!(judged_with(dir.path(), &[9]).await, Vec::<String>::new(), "{text}");
+    assert_eq!(judged_with(dir.path(), &[9, 10]).await, Vec::<String>::new(), "while it is being changed again");
+    assert!(judged_with(dir.path(), &[8]).await.iter().any(|what| what.contains("was changed")), "an old key proves no new line");
+
+    // Whoever has the old keys cannot write the old lines anew.
+    for (line, from) in [(1, "begins"), (3, "\"n\":4"), (8, "agree again")] {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert!(lines[line].contains("\"n\":") || from == "begins");
+        lines[line] = lines[line].replacen("clock", "clack", 1).replacen("begins", "began", 1);
+        if lines[line] == text.lines().nth(line).unwrap() {
+            continue;
+        }
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        assert!(!judged_with(dir.path(), &[9]).await.is_empty(), "line {line}");
+    }
+    // Nor can somebody without any key put in a line that says the key changes here.
+    let change = text.lines().find(|line| line.contains("trail-key-changed")).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.push(change);
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    assert!(!judged_with(dir.path(), &[9]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_daemon_goes_on_under_the_key_that_the_first_changed_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let witness = WitnessBook::open(dir.path()).unwrap();
+    let first = Audit::start(dir.path(), keys(&[7, 8]), witness.clone(), Limits::default()).await.unwrap();
+    let second = Audit::start(dir.path(), keys(&[7, 8]), witness.clone(), Limits::default()).await.unwrap();
+    second.record(at(1), vec![Event::ClockBack]);
+    second.flush().await;
+    first.change_key(at(2), "ada (1000)", "because").await.unwrap();
+    second.record(at(3), vec![Event::ClockBack]);
+    second.flush().await;
+    first.record(at(4), vec![Event::ClockBack]);
+    first.flush().await;
+    assert_eq!(judged_with(dir.path(), &[8]).await, Vec::<String>::new());
 }
 
 #[test]

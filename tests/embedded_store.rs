@@ -8,6 +8,7 @@ mod embedded_store {
     pub mod crash;
     pub mod disk;
     pub mod foreign;
+    pub mod rekey;
     pub mod seal;
     pub mod secrecy;
 }

@@ -492,3 +492,15 @@ impl Answer {
         (report.error, report.hint)
     }
 }
+
+#[tokio::test]
+async fn only_who_can_read_every_key_anyway_may_take_a_back_up() {
+    let body = r#"{"recipients":["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]}"#;
+    let request =
+        format!("POST /v1/backup HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    let root = Host::control(Outsider::Root).raw(&request).await;
+    assert_eq!((root.status, root.body.as_slice()), (200, &b"sealed"[..]));
+    // A member of the control group may revoke every key, and may read none.
+    let member = Host::control(Outsider::App).raw(&request).await;
+    assert!(member.status == 403 && member.error().0.contains("every private key"), "{:?}", member.error());
+}

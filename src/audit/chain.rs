@@ -43,6 +43,12 @@ pub struct Read {
     pub keyset: Option<KeysetName>,
     #[serde(default)]
     pub generation: Option<Generation>,
+    /// The id of the key that proves the lines from this one on, where that changes.
+    #[serde(default)]
+    pub trail_key: Option<String>,
+    /// The key that proved the lines before, sealed under that one.
+    #[serde(default)]
+    pub key_before: Option<String>,
     /// Its own code.
     pub mac: String,
 }

@@ -7,9 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::hmac;
-
-use super::{Kind, Line, Shared, chain};
+use super::key::TrailKey;
+use super::{KeysInUse, Kind, Line, Shared, chain};
 use crate::clock::Reading;
 use crate::name::{Generation, KeysetId};
 use crate::time::Timestamp;
@@ -41,7 +40,11 @@ struct Writing {
     directory: PathBuf,
     /// The directory, locked while lines are written: another daemon may write the same trail.
     lock: File,
-    key: hmac::Key,
+    key: TrailKey,
+    /// Where the keys of today are asked for, should another daemon have changed over.
+    keys: KeysInUse,
+    /// The key that the trail is proven by now, where that is not ours.
+    changed_to: Option<String>,
     limits: Limits,
     file: File,
     /// Device and inode of the file.
@@ -81,10 +84,10 @@ pub fn existing(directory: &Path) -> Result<Vec<PathBuf>, String> {
 
 impl Trail {
     /// Opens the trail, or begins it. A last line that a crash cut off is cut away and spoken of.
-    pub fn open(directory: &Path, key: hmac::Key, head: Option<TrailHead>, limits: Limits) -> Result<(Self, Found), String> {
+    pub fn open(directory: &Path, keys: KeysInUse, head: Option<TrailHead>, limits: Limits) -> Result<(Self, Found), String> {
         let mut found = Found { known: BTreeMap::new(), last_at: None, notes: Vec::new() };
         let now = Reading::now().wall;
-        let (mut last, mut oldest) = (None, None);
+        let (mut last, mut oldest, mut changed_to) = (None, None, None);
         let lock = File::open(directory).map_err(|e| failed("open", directory, &e))?;
         let locked = locked(&lock, directory)?;
         for path in existing(directory)? {
@@ -93,6 +96,7 @@ impl Trail {
                 oldest.get_or_insert(line.n);
                 found.last_at = Some(line.at);
                 note(&mut found.known, &line);
+                changed_to = line.trail_key.or(changed_to);
                 last = Some((line.n, line.mac));
             }
         }
@@ -118,8 +122,22 @@ impl Trail {
         }
         drop(locked);
         let (identity, known) = (identity(&file, &path)?, found.known.clone());
-        let writing = Writing { directory: directory.to_owned(), lock, key, limits, file, identity, length, head: began, known };
+        let key = keys().into_iter().next().ok_or("there is no key to prove the trail with")?;
+        let changed_to = changed_to.filter(|id| *id != key.id());
+        let directory = directory.to_owned();
+        let mut writing = Writing { directory, lock, key, keys, changed_to, limits, file, identity, length, head: began, known };
+        if let Err(why) = writing.change_over() {
+            // Whatever happened to the trail, what happens from now on is written down; the examination says where it broke.
+            let what = why.split_once("; hint: ").map_or(why.as_str(), |(what, _)| what);
+            found.notes.push(Line::of_trail(now, Kind::TrailBroken, what.to_owned()));
+            writing.changed_to = None;
+        }
         Ok((Self(Arc::new(Mutex::new(writing))), found))
+    }
+
+    /// The trail is proven by the last of the keys in use from now on, if it is not so already; how far it reaches then.
+    pub fn change_key(&self, at: Timestamp, by: &str, reason: &str) -> Result<TrailHead, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).change_key(at, by, reason)
     }
 
     /// Writes lines and waits for the disk; how far the trail reaches then. If it fails, none of them counts as written.
@@ -133,13 +151,43 @@ impl Writing {
         let lock = self.lock.try_clone().map_err(|e| failed("lock", &self.directory, &e))?;
         let _locked = locked(&lock, &self.directory)?;
         self.catch_up()?;
+        self.change_over()?;
         if self.length >= self.limits.bytes {
             self.put_aside()?;
         }
+        self.write(lines)
+    }
+
+    fn change_key(&mut self, at: Timestamp, by: &str, reason: &str) -> Result<TrailHead, String> {
+        let lock = self.lock.try_clone().map_err(|e| failed("lock", &self.directory, &e))?;
+        let _locked = locked(&lock, &self.directory)?;
+        self.catch_up()?;
+        self.change_over()?;
+        let next = (self.keys)().pop().filter(|next| next.id() != self.key.id());
+        let Some(next) = next else { return Ok(self.head.clone()) };
+        let sealed = next.seal(&self.key, self.head.number + 1).ok_or("the key of the trail could not be sealed")?;
+        let line = Line::of_key_change(at, (next.id().to_owned(), sealed), by, reason);
+        // The line that changes over is the first that the new key proves.
+        let before = std::mem::replace(&mut self.key, next);
+        self.write(&[line]).inspect_err(|_| self.key = before)
+    }
+
+    /// Takes up the key that the trail says it is proven by.
+    fn change_over(&mut self) -> Result<(), String> {
+        let Some(wanted) = &self.changed_to else { return Ok(()) };
+        let found = (self.keys)().into_iter().find(|key| key.id() == wanted);
+        let unknown = "it is proven by a key that comes from another master key than is here; hint: was the state directory put together \
+                       from two?";
+        self.key = found.ok_or(unknown)?;
+        self.changed_to = None;
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &[Line]) -> Result<TrailHead, String> {
         let (mut head, mut text) = (self.head.clone(), String::new());
         // What another daemon has written first-hand need not be told again by one that only saw it.
         for line in lines.iter().filter(|line| !(line.recovered && self.knows(line))) {
-            let placed = chain::placed(&self.key, head.number + 1, &head.code, line);
+            let placed = chain::placed(self.key.mac(), head.number + 1, &head.code, line);
             let Some((line, code)) = placed else { return Err("a line could not be written as JSON".to_owned()) };
             text.push_str(&line);
             (head.number, head.code) = (head.number + 1, code);
@@ -189,6 +237,7 @@ impl Writing {
         for line in read_lines(text) {
             note(&mut self.known, &line);
             if line.n > self.head.number {
+                self.changed_to = line.trail_key.filter(|id| id != self.key.id()).or(self.changed_to.take());
                 (self.head.number, self.head.code) = (line.n, line.mac);
             }
         }

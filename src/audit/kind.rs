@@ -93,6 +93,18 @@ kinds! {
     "There was none in this state directory. If there should have been one, somebody removed it.";
     TrailMended, "trail-mended", "The last line of the audit trail had been cut off by a crash",
     "It was taken away. What it told of is written again from the documents, marked as recovered.";
+    TrailBroken, "trail-broken", "The audit trail says that it is proven by a key that is not here",
+    "It goes on under the key of the master key in use. `keyrota audit verify` says from which line on it is not proven: was the\n\
+     state directory put together from two?";
+    TrailKeyChanged, "trail-key-changed", "The audit trail is proven by a new key from here on",
+    "The master key is being changed. This line bears the key before, sealed under the new one.";
+    MasterKeyChanged, "master-key-changed", "The embedded store is sealed under a new master key",
+    "@KEYROTA_ACTOR@ asked for it, because: @KEYROTA_REASON@. The old key opens nothing that is in force: keep it for as long\n\
+     as copies of keysets.db from before are kept.";
+    BackedUp, "backed-up", "A back-up was taken",
+    "@KEYROTA_ACTOR@ took it. Whoever can open it can sign with every key that was alive then: the message says for whom it is.";
+    RestoredFromBackup, "restored-from-back-up", "The state directory was made out of a back-up",
+    "@KEYROTA_ACTOR@ did it. What came back is held until `keyrota restored ENVIRONMENT` or `keyrota accept` says how to go on.";
     AuditHead, "audit-head", "The audit trail reaches to line @KEYROTA_AUDIT_LINE@",
     "With this a trail that was cut short or written anew shows: the line of this number must bear the code\n\
      @KEYROTA_AUDIT_MAC@. `keyrota audit verify` proves the rest.";

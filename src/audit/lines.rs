@@ -44,6 +44,12 @@ pub struct Line {
     pub reason: Option<String>,
     /// As a sentence.
     pub says: String,
+    /// The id of the key that proves the lines from this one on, where that changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trail_key: Option<String>,
+    /// The key that proved the lines before, sealed under that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_before: Option<String>,
     /// Written later than it happened, from what the document remembers: by this host after a crash, or of another replica's doing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recovered: bool,
@@ -108,8 +114,25 @@ impl Line {
                 reason: Some(reason.clone()),
                 ..plain(Kind::Migrated, Some(keyset))?
             }),
+            Event::MasterKeyChanged { by, reason } => {
+                Some(Self { actor: Some(by.clone()), reason: Some(reason.clone()), ..plain(Kind::MasterKeyChanged, None)? })
+            }
+            Event::BackedUp { by, .. } => Some(Self { actor: Some(by.clone()), ..plain(Kind::BackedUp, None)? }),
+            Event::RestoredFromBackup { by, .. } => Some(Self { actor: Some(by.clone()), ..plain(Kind::RestoredFromBackup, None)? }),
             Event::ClockSet { .. } => plain(Kind::ClockSet, None),
             Event::ClockBack => plain(Kind::ClockBack, None),
+        }
+    }
+
+    /// From here on another key proves the trail; `key_before` is the one before, sealed.
+    pub fn of_key_change(at: Timestamp, (trail_key, key_before): (String, String), by: &str, reason: &str) -> Self {
+        let says = "the master key is changed: from here on the trail is proven by the new one".to_owned();
+        Self {
+            trail_key: Some(trail_key),
+            key_before: Some(key_before),
+            actor: Some(by.to_owned()),
+            reason: Some(reason.to_owned()),
+            ..Self::plain(at, Kind::TrailKeyChanged, None, says)
         }
     }
 
@@ -132,6 +155,8 @@ impl Line {
             actor: None,
             reason: None,
             says,
+            trail_key: None,
+            key_before: None,
             recovered: false,
         }
     }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
+use super::key::TrailKey;
 use super::{chain, files};
 use crate::time::Timestamp;
 use crate::witness::book::TrailHead;
@@ -39,13 +39,15 @@ pub struct Flaw {
     pub what: String,
 }
 
-/// Examines the trail of a state directory. `head` is what the witness noted.
+/// Examines the trail of a state directory. `keys` are those in use, of which the trail is proven by one; `head` is what the witness
+/// noted.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn verify(directory: &Path, key: &hmac::Key, head: Option<&TrailHead>) -> Result<Verified, String> {
+pub fn verify(directory: &Path, keys: &[TrailKey], head: Option<&TrailHead>) -> Result<Verified, String> {
+    let reigns = reigns(directory, keys)?;
     let mut examined =
-        Examined { key, expected: None, verified: Verified { lines: 0, first: 0, last: 0, span: None, flaws: Vec::new() }, noted: head };
+        Examined { reigns, expected: None, verified: Verified { lines: 0, first: 0, last: 0, span: None, flaws: Vec::new() }, noted: head };
     for path in files::existing(directory)? {
         let bytes = fs::read(&path).map_err(|e| format!("cannot read {}: {e}; hint: look at its owner", path.display()))?;
         let text = String::from_utf8_lossy(&bytes);
@@ -63,9 +65,42 @@ pub fn verify(directory: &Path, key: &hmac::Key, head: Option<&TrailHead>) -> Re
     Ok(examined.verified)
 }
 
+/// From which line on a key proves the trail.
+struct Reign {
+    from: u64,
+    key: TrailKey,
+}
+
+/// The keys that proved the trail, the latest first: from the one of today, which opens the one before it, and so on. A line that only
+/// says that it changes the key is not believed: it must be proven by the key that is known already.
+fn reigns(directory: &Path, keys: &[TrailKey]) -> Result<Vec<Reign>, String> {
+    let mut changes = Vec::new();
+    for path in files::existing(directory)? {
+        let bytes = fs::read(&path).map_err(|e| format!("cannot read {}: {e}; hint: look at its owner", path.display()))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let changing = text.lines().filter(|line| line.contains("\"key_before\":"));
+        changes.extend(changing.filter_map(|line| Some((chain::read(line)?, line.to_owned()))));
+    }
+    let latest = changes.iter().rev().find_map(|(read, line)| {
+        let key = keys.iter().find(|key| Some(key.id()) == read.trail_key.as_deref())?;
+        chain::is_genuine(key.mac(), line).then(|| key.clone())
+    });
+    let Some(mut key) = latest.or_else(|| keys.first().cloned()) else { return Ok(Vec::new()) };
+    let mut reigns = Vec::new();
+    for (read, line) in changes.iter().rev() {
+        let handed_on = read.trail_key.as_deref() == Some(key.id()) && chain::is_genuine(key.mac(), line);
+        let before = read.key_before.as_deref().filter(|_| handed_on).and_then(|sealed| key.open(sealed, read.n));
+        if let Some(before) = before {
+            reigns.push(Reign { from: read.n, key: std::mem::replace(&mut key, before) });
+        }
+    }
+    reigns.push(Reign { from: 0, key });
+    Ok(reigns)
+}
+
 /// How far the examination has come.
 struct Examined<'a> {
-    key: &'a hmac::Key,
+    reigns: Vec<Reign>,
     /// The number and the code of the line before.
     expected: Option<(u64, String)>,
     noted: Option<&'a TrailHead>,
@@ -86,7 +121,8 @@ impl Examined<'_> {
             self.flaw(path, at, "this is no line of the trail: it was damaged or put there".to_owned());
             return;
         };
-        if !chain::is_genuine(self.key, text) {
+        let reign = self.reigns.iter().find(|reign| read.n >= reign.from);
+        if !reign.is_some_and(|reign| chain::is_genuine(reign.key.mac(), text)) {
             self.flaw(path, at, format!("line {} was changed: its authentication code does not fit", read.n));
         }
         match self.expected.take() {

@@ -8,6 +8,7 @@ mod migrate;
 mod run;
 mod trail;
 pub mod verbs;
+mod whole_store;
 
 use std::path::PathBuf;
 
@@ -180,6 +181,27 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
   keyrota migrate production --back --policies edited/       before the policy has switched
   keyrota migrate production --erase-source                  after it has, on every replica")]
     Migrate(MigrateArgs),
+    /// Put a new master key in the place of the embedded store's
+    ///
+    /// Every sealed document is sealed anew while everything goes on; no signing key changes. Interrupted, it goes on when it is asked
+    /// for again; both key files are needed until then.
+    #[command(after_help = "Example: keyrota rekey --reason \"an administrator left\"")]
+    Rekey(verbs::RekeyArgs),
+    /// Write everything that is needed to come back into one encrypted file
+    ///
+    /// The documents of all environments in the embedded store, what this host has seen, the last good policies. Only the recipients
+    /// can open it, with keyrota or with any age tool. Documents in AWS are not in it.
+    #[command(after_help = "Examples:
+  keyrota backup --to age1… --output keyrota.backup
+  keyrota backup --to age1… --to age1… | ssh vault 'cat > keyrota.backup'")]
+    Backup(verbs::BackupArgs),
+    /// Put a back-up into an empty state directory
+    ///
+    /// All of it or nothing. What comes back is held until `keyrota restored` or `keyrota accept` says how to go on.
+    #[command(after_help = "Examples:
+  keyrota restore keyrota.backup --identity identity.txt --state-dir /var/lib/keyrota
+  age -d identity.age | keyrota restore keyrota.backup --identity - --dry-run")]
+    Restore(verbs::RestoreArgs),
     /// Look at everything that could go wrong, now
     ///
     /// Each line is ok, warning or broken, with a hint; exits with 3 if something is broken.

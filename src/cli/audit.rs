@@ -10,9 +10,10 @@ use super::args::verbs::{TailArgs, TrailArgs, Until};
 use super::exit::Exit;
 use super::style::{Look, Tone};
 use super::{moment, print, say, status};
-use crate::audit::{self, Verified};
+use crate::audit::{self, TrailKey, Verified};
 use crate::clock::Reading;
 use crate::store::master_key::MasterKeySource;
+use crate::store::master_key::change::next_key;
 use crate::time::Timestamp;
 use crate::witness::book::WitnessBook;
 
@@ -30,10 +31,12 @@ pub fn verify(args: &TrailArgs) -> anyhow::Result<Exit> {
         Some(state_dir) => {
             let source = args.master_key_file.clone().map_or(MasterKeySource::Default, MasterKeySource::File);
             let found = source.find(state_dir, false)?;
-            let key = found.key.authentication_key(audit::PURPOSE).context("the key of the trail cannot be derived")?;
+            let next = next_key(&found.path)?;
+            let derived = [Some(found.key), next].into_iter().flatten().filter_map(|key| key.derived_key(audit::PURPOSE));
+            let keys: Vec<TrailKey> = derived.map(TrailKey::new).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let head = runtime.block_on(async { WitnessBook::open(state_dir)?.trail_head().await })?;
-            audit::verify(state_dir, &key, head.as_ref()).map_err(|e| anyhow!(e))?
+            audit::verify(state_dir, &keys, head.as_ref()).map_err(|e| anyhow!(e))?
         }
     };
     let exit = if verified.flaws.is_empty() { Exit::Done } else { Exit::Broken };

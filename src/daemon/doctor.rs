@@ -32,6 +32,12 @@ impl Policies {
             return Err(Refused::of("unknown", &format!("there is no environment {name}; hint: `keyrota status` lists them")));
         }
         let mut findings = shared(&self.house.state_dir, Some(self.house.embedded.master_key_path()));
+        if let Ok(Some(underway)) = self.house.embedded.rekey_underway().await {
+            let says =
+                format!("it is being changed from {} to {}, and both keys are needed until that is done", underway.old, underway.next);
+            let whose = self.house.embedded.master_key_path().display();
+            findings.push(Finding::not_ok(Verdict::Warning, "master key", whose, &says, "`keyrota rekey` goes on, if it was interrupted"));
+        }
         for name in names.into_iter().filter(|name| only.as_ref().is_none_or(|only| only == name)) {
             let (answer, examined) = oneshot::channel();
             if self.send(&name, Command::Examine(answer)).await.is_ok() {
@@ -197,7 +203,12 @@ impl Environment {
         for (name, sighting) in &seen {
             let found = documents.iter().find(|(known, _)| known == name).map(|(_, document)| document);
             let verdict = Continuity::on(Some(sighting), found.map(|d| &**d), || found.map(|d| d.digest()));
-            if verdict.is_fault() {
+            if let Continuity::Restored { made_at } = verdict {
+                let says = format!("its document comes from a back-up of {made_at} and is held");
+                let hint =
+                    format!("`keyrota restored {environment} --reason …`; if nothing has changed since, `keyrota accept {environment}`");
+                findings.push(Finding::not_ok(Verdict::Broken, "witness", self.board.id(name), &says, &hint));
+            } else if verdict.is_fault() {
                 let says = format!("what the store holds is not what this host saw at generation {}", sighting.generation);
                 let id = self.board.id(name);
                 let hint = format!("was a back-up put back? then `keyrota restored {environment}`; else `keyrota accept {id}`");

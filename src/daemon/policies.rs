@@ -18,8 +18,10 @@ use crate::name::EnvironmentName;
 use crate::policy::{Policy, StoreConfig, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
+use crate::status_report::backup::{BackupReport, BackupRequest};
 use crate::status_report::doctor::DoctorReport;
 use crate::status_report::migrate::{MigrateReport, MigrateRequest};
+use crate::status_report::rekey::{RekeyReport, RekeyRequest};
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::status_report::{ReloadReport, ReloadedReport};
 use crate::time::{Span, Timestamp};
@@ -55,6 +57,12 @@ impl Policies {
         for (_, running) in std::mem::take(&mut *self.running.lock().await) {
             let _ = running.task.await;
         }
+    }
+
+    /// The environments whose documents are kept elsewhere than in the embedded store.
+    pub(super) async fn elsewhere(&self) -> Vec<EnvironmentName> {
+        let running = self.running.lock().await;
+        running.iter().filter(|(_, known)| known.store != StoreConfig::Embedded).map(|(name, _)| name.clone()).collect()
     }
 
     /// The environments that run.
@@ -190,7 +198,7 @@ impl Policies {
         }
     }
 
-    fn kept(&self) -> PathBuf {
+    pub(super) fn kept(&self) -> PathBuf {
         self.house.state_dir.join("policies")
     }
 }
@@ -223,6 +231,18 @@ impl Control for Policies {
         Box::pin(super::trail::verified(&self.house))
     }
 
+    fn rekey(&self, request: RekeyRequest, by: String) -> Told<'_, Result<RekeyReport, Refused>> {
+        Box::pin(super::rekey::asked(&self.house, request, by))
+    }
+
+    fn rekey_report(&self) -> Told<'_, Result<RekeyReport, Refused>> {
+        Box::pin(super::rekey::standing(&self.house, String::new()))
+    }
+
+    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>> {
+        Box::pin(self.backed_up(request, by))
+    }
+
     fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>> {
         Box::pin(super::trail::since(&self.house, since))
     }
@@ -245,7 +265,7 @@ pub fn tell(reports: &[ReloadedReport]) {
 }
 
 /// Environments whose policy was good once.
-fn known(kept: &Path, only: &[EnvironmentName]) -> Vec<EnvironmentName> {
+pub(super) fn known(kept: &Path, only: &[EnvironmentName]) -> Vec<EnvironmentName> {
     let entries = std::fs::read_dir(kept).into_iter().flatten().flatten();
     let names = entries.filter_map(|e| e.path().file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok()));
     names.filter(|name| only.is_empty() || only.contains(name)).collect()

@@ -1,8 +1,9 @@
 //! The audit trail, asked for over the control socket: the daemon holds the key that proves it.
 
 use super::House;
-use crate::audit::{self, Verified};
+use crate::audit::{self, TrailKey, Verified};
 use crate::status_report::verbs::Refused;
+use crate::store::embedded::EmbeddedStore;
 use crate::time::Timestamp;
 
 /// The most lines that are handed over at once.
@@ -10,6 +11,11 @@ const MOST_LINES: usize = 200_000;
 
 fn failed(what: &str) -> Refused {
     Refused::of("store", what)
+}
+
+/// The keys that may prove the trail now. Blocks on the disk.
+pub(super) fn trail_keys(store: &EmbeddedStore) -> Vec<TrailKey> {
+    store.derived_keys(audit::PURPOSE).into_iter().map(TrailKey::new).collect()
 }
 
 /// Whether the trail is as it was written.
@@ -22,9 +28,8 @@ pub(super) async fn verified(house: &House) -> Result<Verified, Refused> {
 async fn examined(house: &House) -> Result<Verified, Refused> {
     house.audit.flush().await;
     let head = house.witness.trail_head().await.map_err(|e| failed(&e.to_string()))?;
-    let key = house.embedded.authentication_key(audit::PURPOSE).ok_or_else(|| failed("the key of the trail cannot be derived"))?;
-    let directory = house.state_dir.clone();
-    let examining = tokio::task::spawn_blocking(move || audit::verify(&directory, &key, head.as_ref())).await;
+    let (directory, store) = (house.state_dir.clone(), house.embedded.clone());
+    let examining = tokio::task::spawn_blocking(move || audit::verify(&directory, &trail_keys(&store), head.as_ref())).await;
     examining.map_err(|e| failed(&e.to_string()))?.map_err(|e| failed(&e))
 }
 

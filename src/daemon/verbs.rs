@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::key::Algorithm;
 use crate::keygen::import::{Handed, ImportError, import};
 use crate::name::{Generation, KeysetId, KeysetName};
+use crate::operator::preview::of_purge;
 use crate::operator::{Preview, Verb};
 use crate::reconcile::operate::{Obstacle, Operated, Request};
 use crate::reconcile::removal::Removal;
@@ -164,8 +165,7 @@ impl Environment {
             return Err(Refused::of("invalid", &what));
         }
         if asked.request.dry_run {
-            report.notes.push(format!("every target of {environment} is looked at, and written anew if it holds what it should not"));
-            report.notes.push("the store's file is written anew without freed pages, and its log is cut".to_owned());
+            report.notes = of_purge(environment);
             return Ok(report);
         }
         for name in self.reconciler.names() {

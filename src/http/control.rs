@@ -14,13 +14,15 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{StatusCode, Uri};
 
 use super::peers::{Peer, Users};
-use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs, whole_store};
 use crate::audit::Verified;
 use crate::name::EnvironmentName;
 use crate::policy::SignerAccess;
 use crate::status_report::ReloadReport;
+use crate::status_report::backup::{BackupReport, BackupRequest};
 use crate::status_report::doctor::DoctorReport;
 use crate::status_report::migrate::{MigrateReport, MigrateRequest};
+use crate::status_report::rekey::{RekeyReport, RekeyRequest};
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::time::{Span, Timestamp};
 
@@ -48,6 +50,15 @@ pub trait Control: Send + Sync + 'static {
     /// Whether the audit trail is as it was written.
     fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>>;
 
+    /// Begins to change the master key, or goes on with it, or says what that would do. The answer does not wait for the end.
+    fn rekey(&self, request: RekeyRequest, by: String) -> Told<'_, Result<RekeyReport, Refused>>;
+
+    /// How the change of the master key stands.
+    fn rekey_report(&self) -> Told<'_, Result<RekeyReport, Refused>>;
+
+    /// A back-up, encrypted for its recipients; without one if it was only asked what would be in it.
+    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>>;
+
     /// The lines of the audit trail since a moment.
     fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>>;
 
@@ -71,9 +82,15 @@ pub(super) struct Room {
     desk: Desk,
     pub(super) control: Arc<dyn Control>,
     users: Arc<dyn Users>,
+    own_uid: u32,
 }
 
 impl Room {
+    /// Whether this is root or the daemon's own user, who can read every key anyway.
+    pub(super) const fn may_read_keys(&self, peer: Peer) -> bool {
+        peer.uid == 0 || peer.uid == self.own_uid
+    }
+
     /// Who is at the other end, for records.
     pub(super) async fn who(&self, peer: Peer) -> String {
         let users = Arc::clone(&self.users);
@@ -82,12 +99,15 @@ impl Room {
     }
 }
 
-/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs` and `POST /v1/migrate`. Each request must bear an [`axum::Extension`] of [`Peer`].
+/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs`, `POST /v1/migrate`, `/v1/rekey`
+/// and `POST /v1/backup`. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
-    let users = Arc::clone(&door.users);
+    let (users, own_uid) = (Arc::clone(&door.users), door.own_uid);
     Router::new()
         .route("/v1/verbs", post(verbs::verb).fallback(post_only))
         .route("/v1/migrate", post(verbs::migrate).fallback(post_only))
+        .route("/v1/rekey", get(whole_store::rekey_report).post(whole_store::rekey).fallback(get_or_post))
+        .route("/v1/backup", post(whole_store::back_up).fallback(post_only))
         .route("/v1/audit", get(trail).fallback(get_only))
         .route("/v1/audit/verify", get(verify).fallback(get_only))
         .route("/v1/doctor", get(doctor).fallback(get_only))
@@ -95,11 +115,15 @@ pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
         .route("/v1/reload", post(reload).fallback(post_only))
         .fallback(nothing_here)
         .layer(from_fn_with_state(Arc::new(door), guard))
-        .with_state(Room { desk, control, users })
+        .with_state(Room { desk, control, users, own_uid })
 }
 
 async fn get_only() -> Refusal {
     Refusal::method("GET, HEAD")
+}
+
+async fn get_or_post() -> Refusal {
+    Refusal::method("GET, HEAD, POST")
 }
 
 async fn post_only() -> Refusal {

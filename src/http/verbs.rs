@@ -36,7 +36,8 @@ pub(super) async fn migrate(State(room): State<Room>, Extension(peer): Extension
     Ok((status, [(CACHE_CONTROL, NO_STORE)], Json(report)).into_response())
 }
 
-async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+/// Reads a request out of its body.
+pub(super) async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let wrong = |status, error: String| Refusal::new(status, error, "use the keyrota command of the daemon's version");
     let too_long = |_| wrong(StatusCode::PAYLOAD_TOO_LARGE, format!("a request may have {LONGEST_REQUEST} bytes, or it was cut short"));
     let bytes = to_bytes(body, LONGEST_REQUEST).await.map_err(too_long)?;

@@ -125,6 +125,9 @@ impl Counts {
             | Event::Accepted { .. }
             | Event::ClockAccepted { .. }
             | Event::Removed { .. }
+            | Event::MasterKeyChanged { .. }
+            | Event::BackedUp { .. }
+            | Event::RestoredFromBackup { .. }
             | Event::ClockSet { .. }
             | Event::Migrated { .. }
             | Event::ClockBack => {}

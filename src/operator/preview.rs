@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::document::{Document, Intent, StateName};
 use crate::forecast::{forecast, placeholder};
 use crate::lifecycle::StepKind;
-use crate::name::{Generation, Kid};
+use crate::name::{EnvironmentName, Generation, Kid};
 use crate::observed::Observed;
 use crate::policy::VerifierShape;
 use crate::rules::Rules;
@@ -130,6 +130,25 @@ pub fn preview(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, 
     })
 }
 
+/// What removing a keyset means: every key goes, whatever is alive of it. `fates` say what becomes of each place that it has written.
+pub fn of_removal(document: &Document, rules: &Rules, fates: impl Iterator<Item = String>, now: Timestamp) -> Preview {
+    let waits = Waits::at(document, rules, now);
+    let gone = Document::empty(document.id.clone(), document.class);
+    let deaths = deaths(document, &gone, &waits, now);
+    let mut notes: Vec<String> = fates.collect();
+    notes.push("the keyset goes for good: its name can be used anew, its kids are forgotten".to_owned());
+    let kids: Vec<_> = deaths.iter().map(|d| d.kid.as_str()).collect();
+    let fingerprint = Digest::of(format!("remove {kids:?}").as_bytes());
+    Preview { generation: document.generation, deaths, notes, fingerprint, ..Preview::nothing() }
+}
+
+/// What purging an environment means, as sentences.
+pub fn of_purge(environment: &EnvironmentName) -> Vec<String> {
+    let targets = format!("every target of {environment} is looked at, and written anew if it holds what it should not");
+    let file = "the embedded store's file is written anew without freed pages, and its log is cut; no key changes, no token dies";
+    vec![targets, file.to_owned()]
+}
+
 /// Every key whose state differs.
 fn moves(before: &Document, after: &Document) -> Vec<Move> {
     let state = |document: &Document, kid: &Kid| {
@@ -198,6 +217,12 @@ fn notes(before: &Document, after: &Document, verb: &Verb, rules: &Rules) -> Vec
                 notes.push(format!("its signing key passes max_age {} at {stale}, before the freeze ends", rules.max_age));
             }
             notes.push("revocations, `compromise` and a missing active key go on in spite of it".to_owned());
+        }
+        Verb::AcceptClock => {
+            notes.push("times that lie in the future are set to now, and what waited for them waits anew".to_owned());
+        }
+        Verb::Import { role: super::ImportRole::Active, .. } => {
+            notes.push("every verifier is taken to hold it already: nothing is waited for".to_owned());
         }
         Verb::Rotate if !before.incoming.is_empty() => {
             notes.push("a successor is on its way already: no other is made".to_owned());

@@ -193,7 +193,13 @@ impl<P: Ports> Context<'_, P> {
             }
             return None;
         }
-        let what = sentence(&verdict);
+        let what = sentence(&verdict, id);
+        if matches!(verdict, Verdict::Restored { .. }) {
+            // Nothing lags here: this host was told so.
+            keyset.suspected.get_or_insert(now.boot);
+            keyset.trouble(id, Part::Witness, what.clone(), events);
+            return Some(what);
+        }
         let since = *keyset.suspected.get_or_insert(now.boot);
         if now.boot >= since + RETRY && matches!(self.reload(id, keyset, events).await, Then::GoOn) {
             // A copy that lagged is behind no longer than the store may lag. Either way nothing is decided on what was seen first.
@@ -219,7 +225,8 @@ impl<P: Ports> Context<'_, P> {
         let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
         let revoked = document.revoked_kids();
         let probes = probes.unwrap_or_default();
-        let sighting = Sighting { generation: document.generation, digest, places, signers_left, probes, revoked, removing: false };
+        let seen = Sighting::new(document.generation, digest);
+        let sighting = Sighting { places, signers_left, probes, revoked, ..seen };
         match self.ports.witness().note(id, &sighting).await {
             Ok(()) => {
                 keyset.sighting = Some(sighting);
@@ -389,18 +396,24 @@ fn class_fault(document: &Document, rules: &Rules) -> Option<Fault> {
     })
 }
 
-pub(super) fn sentence(verdict: &Verdict) -> String {
+pub(super) fn sentence(verdict: &Verdict, id: &KeysetId) -> String {
+    let restored = format!("`keyrota restored {} --reason \"…\"`", id.environment);
     match verdict {
         Verdict::Vanished { seen } => format!(
-            "generation {seen} of the document was seen here, and the store has none; hint: put the store back, or `keyrota accept`"
+            "generation {seen} of the document was seen here, and the store has none; \
+             hint: put the store back, or `keyrota accept {id}`"
         ),
         Verdict::WentBack { seen, found } => format!(
             "generation {seen} of the document was seen here, and the store holds generation {found}; \
-             hint: if a back-up was restored, `keyrota restored`; else `keyrota accept`"
+             hint: if a back-up was restored, {restored}; else `keyrota accept {id}`"
         ),
         Verdict::Forked { seen, found } => format!(
             "generation {found} of the document does not descend from generation {seen} that was seen here; \
-             hint: two stores were mixed up? `keyrota accept` takes what is there now"
+             hint: two stores were mixed up? `keyrota accept {id}` takes what is there now"
+        ),
+        Verdict::Restored { made_at } => format!(
+            "the document comes from a back-up of {made_at} and is held: what happened since is not known; \
+             hint: {restored} rotates everything; `keyrota accept {id}` if nothing has changed since"
         ),
         Verdict::Continues | Verdict::BeyondLineage => String::new(),
     }

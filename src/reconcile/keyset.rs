@@ -109,6 +109,9 @@ impl Keyset {
     pub fn serve<P: Ports>(&mut self, ports: &P, name: &KeysetName) {
         let generation = self.document().map(|document| document.generation);
         let verdict = self.verdict();
+        if matches!(verdict, Verdict::Restored { .. }) {
+            return; // keys may have been revoked since the copy was made: nobody is given any of it
+        }
         let worse = verdict.is_fault() || generation < self.served;
         if !(worse && self.served.is_some()) {
             self.served = generation;

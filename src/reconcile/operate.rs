@@ -26,6 +26,9 @@ use crate::witness::{Verdict, Witness as _};
 /// How often a verb is judged anew because others change the keyset at the same time.
 const MOST_ATTEMPTS: usize = 16;
 
+/// How far the generations after a restored back-up lie beyond it: more changes than a keyset sees in the life of a host.
+const BEYOND_A_BACK_UP: u64 = 1_000_000;
+
 /// What an operator asks of one keyset.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -307,7 +310,7 @@ impl<P: Ports> Context<'_, P> {
         } else {
             preview(&document, &verb, &rules, intent, &self.quiet(now))?
         };
-        let preview = with_verdict(preview, &verdict);
+        let preview = with_verdict(preview, &verdict, id);
         if request.seen.is_some_and(|seen| seen != preview.fingerprint) {
             return Err(Obstacle::Moved(id.clone()));
         }
@@ -322,7 +325,7 @@ impl<P: Ports> Context<'_, P> {
                 let (what, hint) = (format!("{id} is what this host saw last"), format!("`keyrota status {id}` says what it waits for"));
                 Refusal::Pointless { what, hint }.into()
             } else {
-                Obstacle::Fault(format!("{id}: {}", sentence(verdict)))
+                Obstacle::Fault(format!("{id}: {}", sentence(verdict, id)))
             });
         }
         let hint = format!("is it right now? then `keyrota accept {} --clock`; else set it right first", id.environment);
@@ -364,6 +367,9 @@ fn forget_sighting(id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) 
 fn filled_in(verb: &Verb, keyset: &Keyset) -> Verb {
     let revoked = || keyset.sighting.as_ref().map(|s| s.revoked.clone()).unwrap_or_default();
     let seen = keyset.sighting.as_ref().map_or(Generation(0), |s| s.generation);
+    // What a lost host counted after its last back-up was read by signers, who wait for what lies beyond.
+    let restored = keyset.sighting.as_ref().is_some_and(|s| s.restored.is_some());
+    let seen = if restored { Generation(seen.0.saturating_add(BEYOND_A_BACK_UP)) } else { seen };
     match verb {
         Verb::AcceptDocument { .. } => Verb::AcceptDocument { revoked: revoked(), seen },
         Verb::Restored { .. } => Verb::Restored { revoked: revoked(), seen },
@@ -371,9 +377,9 @@ fn filled_in(verb: &Verb, keyset: &Keyset) -> Verb {
     }
 }
 
-fn with_verdict(mut preview: Preview, verdict: &Verdict) -> Preview {
+fn with_verdict(mut preview: Preview, verdict: &Verdict, id: &KeysetId) -> Preview {
     if verdict.is_fault() {
-        let what = sentence(verdict);
+        let what = sentence(verdict, id);
         preview.notes.insert(0, what.split_once("; hint: ").map_or(what.clone(), |(what, _)| what.to_owned()));
     }
     preview

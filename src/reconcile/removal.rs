@@ -10,16 +10,15 @@ use super::keyset::{Held, Keyset};
 use super::operate::{Obstacle, Operated};
 use super::{Ports, Reconciler, places};
 use crate::digest::Digest;
-use crate::document::{Document, StateName};
+use crate::document::Document;
 use crate::event::Event;
 use crate::name::{KeysetId, KeysetName};
-use crate::operator::preview::{Death, Preview};
+use crate::operator::preview::of_removal;
 use crate::operator::removable;
 use crate::policy::Target;
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
-use crate::time::{Span, Timestamp};
-use crate::waits::Waits;
+use crate::time::Span;
 use crate::witness::{PlaceMemory, Sighting, Witness as _};
 
 /// What an operator asks for.
@@ -71,7 +70,7 @@ impl<P: Ports> Context<'_, P> {
         self.newest(id, keyset, events).await?;
         let verdict = keyset.verdict();
         if verdict.is_fault() {
-            return Err(Obstacle::Fault(format!("{id}: {}", sentence(&verdict))));
+            return Err(Obstacle::Fault(format!("{id}: {}", sentence(&verdict, id))));
         }
         let (Some(document), Some(revision)) = (keyset.document().cloned(), keyset.held.as_ref().map(|h| h.revision.clone())) else {
             return Err(Obstacle::Unknown(id.clone()));
@@ -79,7 +78,8 @@ impl<P: Ports> Context<'_, P> {
         let rules = Rules::orphan(&document);
         // An environment whose whole policy is gone has wishes for nothing; one whose file is broken keeps its wishes.
         removable(&document, &rules, keyset.wanted.is_some())?;
-        let mut preview = preview(&document, &rules, keyset, self.ports.clock().wall);
+        let fates = keyset.places.iter().map(|(place, memory)| what_becomes(place, memory));
+        let mut preview = of_removal(&document, &rules, fates, self.ports.clock().wall);
         if removal.seen.is_some_and(|seen| seen != preview.fingerprint) {
             return Err(Obstacle::Moved(id.clone()));
         }
@@ -123,6 +123,7 @@ impl<P: Ports> Context<'_, P> {
             probes: BTreeMap::new(),
             revoked: document.revoked_kids(),
             removing,
+            restored: None,
         };
         self.ports.witness().note(id, &sighting).await.map_err(|e| Obstacle::Witness(e.to_string()))?;
         keyset.sighting = Some(sighting);
@@ -130,28 +131,11 @@ impl<P: Ports> Context<'_, P> {
     }
 }
 
-/// Every key goes, whatever is alive of it.
-fn preview(document: &Document, rules: &Rules, keyset: &Keyset, now: Timestamp) -> Preview {
-    let waits = Waits::at(document, rules, now);
-    let cached_until = now + waits.facts.forgetting();
-    let deaths = document.live().map(|live| {
-        let retiring = document.retiring.iter().find(|r| r.key.kid == live.key.kid);
-        let tokens_until = match live.state {
-            StateName::Active => Some(now + waits.retention),
-            _ => retiring.map(|r| r.verify_until).filter(|until| *until > now),
-        };
-        Death { kid: live.key.kid.clone(), tokens_until, cached_until }
-    });
-    let deaths: Vec<Death> = deaths.collect();
-    let what_becomes = |(place, memory): (&String, &PlaceMemory)| match memory.target {
+/// What becomes of a place when its keyset goes.
+fn what_becomes(place: &str, memory: &PlaceMemory) -> String {
+    match memory.target {
         Some(Target::Exec(_)) => format!("what {place} did with the keys stays: undo it by hand"),
         Some(Target::AwsSecret(_)) => format!("{place} is scheduled for deletion, if keyrota may"),
         Some(Target::File(_)) | None => format!("{place} is removed"),
-    };
-    let mut notes: Vec<String> = keyset.places.iter().map(what_becomes).collect();
-    notes.push("the keyset goes for good: its name can be used anew, its kids are forgotten".to_owned());
-    let kids: Vec<_> = deaths.iter().map(|d| d.kid.as_str()).collect();
-    let fingerprint = Digest::of(format!("remove {kids:?}").as_bytes());
-    let (moves, later, stuck, unheard) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Preview { generation: document.generation, moves, later, stuck, deaths, unheard, notes, fingerprint }
+    }
 }

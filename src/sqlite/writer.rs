@@ -161,7 +161,8 @@ impl Desk {
                 }
             }
             if let Some(answer) = asked_to_purge {
-                let vacuumed = self.connection.execute_batch("VACUUM").map_err(|e| self.database.fault(&e));
+                let here = self.database.check_in_place();
+                let vacuumed = here.and_then(|()| self.connection.execute_batch("VACUUM").map_err(|e| self.database.fault(&e)));
                 let done = vacuumed.and_then(|()| self.tidy());
                 untidy = done.is_err();
                 let _ = answer.send(done);

@@ -5,7 +5,11 @@
 //!
 //! Nothing in here knows what a document means. Documents leave it opened and checked against the row they stood in.
 
+mod identity;
+mod keyring;
+mod rekey;
 mod rows;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,22 +18,28 @@ use std::thread;
 
 use rusqlite::Connection;
 
-use super::master_key::{FoundKey, MasterKey, MasterKeyError, MasterKeyId, MasterKeySource};
+use super::master_key::{MasterKeyError, MasterKeyId, MasterKeySource};
 use super::seal::{self, Place, RandomId};
 use super::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
 use crate::document::Document;
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
+use crate::secret::SecretBytes;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::writer::{WriteFault, Writer};
 use crate::sqlite::{Database, DatabaseError, Fault, FaultKind};
 use crate::time::Span;
-use rows::{Judged, RowWrite, SealedRow, StoreRecord};
+use keyring::{KeyHolder, Opener};
+pub use rekey::{RekeyError, Resealed, Underway};
+use rows::{Judged, RowWrite, SealedRow};
 
 /// The largest document that is stored, in bytes. The largest lawful ones are a tenth of it.
 pub const LARGEST_DOCUMENT: usize = 2 * 1024 * 1024;
 
 /// How many sealed documents are in memory at once while many are loaded.
 const OPENED_AT_ONCE: usize = 512;
+
+/// How often a write is sealed anew because the master key was changed under it.
+const MOST_KEY_CHANGES: usize = 4;
 
 /// The fewest documents that are worth a thread of their own to open.
 const WORTH_A_THREAD: usize = 64;
@@ -58,6 +68,19 @@ pub enum OpenError {
         /// The id of the key found.
         found: MasterKeyId,
     },
+    /// Its master key is being changed, and one of the two keys is not there.
+    #[error(
+        "the master key of {store} is being changed, and key {missing} is not there; hint: put it back as {key_file} (or the same name \
+         with .next behind it), then `keyrota rekey` goes on; nothing was changed"
+    )]
+    HalfChanged {
+        /// The store's file.
+        store: PathBuf,
+        /// The key that is missing.
+        missing: MasterKeyId,
+        /// Where the key in use was found.
+        key_file: PathBuf,
+    },
     /// The system has no thread or randomness to give.
     #[error("the embedded store cannot start: {0}")]
     System(String),
@@ -79,8 +102,7 @@ pub struct EnvironmentStore {
 struct Inner {
     database: Database,
     id: RandomId,
-    master: MasterKey,
-    key_path: PathBuf,
+    keys: KeyHolder,
     created_key: Option<PathBuf>,
     watch: Mutex<Watch>,
     readers: Arc<Readers>,
@@ -104,24 +126,30 @@ impl EmbeddedStore {
     pub fn open(state_dir: &Path, master_key: &MasterKeySource) -> Result<Self, OpenError> {
         let (database, connection) = Database::open(state_dir, &rows::KEYSETS)?;
         let fault = |e: rusqlite::Error| DatabaseError::from(database.fault(&e));
-        let found = master_key.find(state_dir, rows::is_empty(&connection).map_err(fault)?)?;
-        let id = settle_identity(&database, &connection, &found)?;
+        connection.execute_batch(rows::ROOM_FOR_NEXT_KEY).map_err(fault)?;
+        let mut found = master_key.find(state_dir, rows::is_empty(&connection).map_err(fault)?)?;
+        let record = identity::settle(&database, &connection, &mut found)?;
         let watch = Mutex::new(Watch { connection: database.reader().map_err(DatabaseError::from)?, seen: None });
         let readers = Arc::new(Readers::new(database.clone()));
         let writer = Writer::start("keysets-writer", database.clone(), connection).map_err(|e| OpenError::System(e.to_string()))?;
         let created_key = found.created.then(|| found.path.clone());
-        let key_path = found.path;
-        Ok(Self(Arc::new(Inner { database, id, master: found.key, key_path, created_key, watch, readers, writer })))
+        let (store, key_file) = (database.path().to_owned(), found.path.clone());
+        let keys = KeyHolder::new(found, &record)?.map_err(|missing| OpenError::HalfChanged { store, missing, key_file })?;
+        Ok(Self(Arc::new(Inner { database, id: record.id, keys, created_key, watch, readers, writer })))
     }
 
-    /// A key for message authentication that is derived from the master key; `None` if the back end fails.
-    pub fn authentication_key(&self, purpose: &'static str) -> Option<aws_lc_rs::hmac::Key> {
-        self.0.master.authentication_key(purpose)
+    /// 32 bytes for a key with another purpose, derived from each master key that opens the store now: of the one in use first, then,
+    /// while it is being changed, of the next. Looks into the store whether another process has changed it. Empty if the back end fails.
+    /// Blocks on the disk.
+    pub fn derived_keys(&self, purpose: &'static str) -> Vec<SecretBytes> {
+        let record = self.0.database.reader().ok().and_then(|connection| rows::store_record(&connection).ok().flatten());
+        let ring = record.and_then(|record| self.0.keys.follow(&record)).unwrap_or_else(|| self.0.keys.ring());
+        ring.leaving().into_iter().chain([ring.sealing()]).filter_map(|key| key.derived_key(purpose)).collect()
     }
 
     /// Where the master key was found.
     pub fn master_key_path(&self) -> &Path {
-        &self.0.key_path
+        self.0.keys.path()
     }
 
     /// The master key's file, if [`EmbeddedStore::open`] made it: the operator should hear of it and keep a copy.
@@ -152,32 +180,12 @@ impl EmbeddedStore {
     }
 }
 
-/// The store's id. Writes down which master key it is sealed under, if it holds nothing yet.
-fn settle_identity(database: &Database, connection: &Connection, found: &FoundKey) -> Result<RandomId, OpenError> {
-    let fault = |e: rusqlite::Error| OpenError::from(DatabaseError::from(database.fault(&e)));
-    let new_id = RandomId::new().map_err(OpenError::System)?;
-    // Dropped without a commit, it is rolled back.
-    let transaction = rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate).map_err(fault)?;
-    let recorded = rows::store_record(&transaction).map_err(fault)?;
-    match recorded {
-        Some(record) if record.master_key == found.key.id() => return Ok(record.id),
-        Some(record) if !rows::is_empty(&transaction).map_err(fault)? => {
-            let (store, key_file) = (database.path().to_owned(), found.path.clone());
-            return Err(OpenError::WrongMasterKey { store, sealed_under: record.master_key, key_file, found: found.key.id() });
-        }
-        _ => {}
-    }
-    let record = StoreRecord { id: recorded.map_or(new_id, |r| r.id), master_key: found.key.id() };
-    rows::write_store_record(&transaction, &record).map_err(fault)?;
-    transaction.commit().map_err(fault)?;
-    Ok(record.id)
-}
-
 impl EnvironmentStore {
-    async fn write(&self, write: RowWrite) -> Result<Revision, SwapError> {
+    async fn write(&self, write: RowWrite) -> Result<Written, SwapError> {
         let id = self.id(&write.keyset);
         match self.inner.writer.write(write).await {
-            Ok(Judged::Applied(version)) => Ok(version.revision()),
+            Ok(Judged::Applied(version)) => Ok(Written::As(version.revision())),
+            Ok(Judged::OtherKey) => Ok(Written::UnderOldKey),
             Ok(Judged::Conflict) => Err(SwapError::Conflict),
             Ok(Judged::NotBeyond(stored)) => Err(super::not_beyond(&id, stored)),
             Err(WriteFault::NotApplied(fault)) if matches!(fault.kind, FaultKind::Refused) => Err(SwapError::Invalid(fault.to_string())),
@@ -189,15 +197,44 @@ impl EnvironmentStore {
     fn id(&self, keyset: &KeysetName) -> KeysetId {
         KeysetId { environment: self.environment.clone(), keyset: keyset.clone() }
     }
+
+    /// Looks at the store's record, and at the key files if it asks for others than are known.
+    async fn follow_key(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let read = move |connection: &Connection| {
+            let record = rows::store_record(connection).map_err(|e| inner.database.fault(&e))?;
+            let followed = record.is_none_or(|record| inner.keys.follow(&record).is_some());
+            if followed { Ok(()) } else { Err(StoreError::Unavailable(inner.unknown_key())) }
+        };
+        self.inner.readers.read(read).await
+    }
+}
+
+/// What became of a write.
+enum Written {
+    As(Revision),
+    /// Not written, because the master key it was sealed under is leaving.
+    UnderOldKey,
 }
 
 impl Inner {
+    fn unknown_key(&self) -> String {
+        let path = self.keys.path().display();
+        format!("its master key was changed, and the new one is not at {path}; hint: another keyrota changed it: put the new key there")
+    }
+
+    fn opener(&self, connection: &Connection) -> Result<Opener<'_>, StoreError> {
+        let record = rows::store_record(connection).map_err(|e| self.database.fault(&e))?;
+        let gone = || StoreError::Invalid("the store does not say which master key it is sealed under; hint: restore a back-up".to_owned());
+        Ok(Opener::new(&self.keys, record.ok_or_else(gone)?))
+    }
+
     /// Opens a row and checks that what is in it belongs there.
-    fn open_row(&self, id: &KeysetId, row: &SealedRow) -> Result<Loaded, StoreError> {
+    fn open_row(&self, opener: &Opener<'_>, id: &KeysetId, row: &SealedRow) -> Result<Loaded, StoreError> {
         let place = Place { store: self.id, keyset: id, generation: row.generation, write: row.version.write };
         let invalid = |why: String| StoreError::Invalid(why);
         let sealed = row.sealed.as_deref().unwrap_or_default();
-        let bytes = seal::open(&self.master, &place, sealed).map_err(|e| invalid(e.to_string()))?;
+        let bytes = seal::open(&opener.key(seal::sealed_under(sealed)), &place, sealed).map_err(|e| invalid(e.to_string()))?;
         let document = Document::from_stored(bytes.expose()).map_err(|e| invalid(format!("{place}: {e}")))?;
         if document.id != *id || document.generation != row.generation {
             let (found, at) = (&document.id, document.generation);
@@ -217,6 +254,7 @@ impl Inner {
         let fault = |e: rusqlite::Error| self.database.fault(&e);
         // One picture of all rows, whatever is written meanwhile.
         let transaction = connection.unchecked_transaction().map_err(fault)?;
+        let opener = self.opener(&transaction)?;
         let mut loaded = BTreeMap::new();
         // Part by part, so that sealed and opened documents do not all stand in memory at once.
         for part in names.chunks(OPENED_AT_ONCE) {
@@ -232,7 +270,7 @@ impl Inner {
                     Err(fault) => return Err(fault.into()),
                 }
             }
-            self.open_rows(environment, &sealed, &mut loaded)?;
+            self.open_rows(&opener, environment, &sealed, &mut loaded)?;
         }
         Ok(loaded)
     }
@@ -240,13 +278,14 @@ impl Inner {
     /// Opens rows on all cores.
     fn open_rows(
         &self,
+        opener: &Opener<'_>,
         environment: &EnvironmentName,
         sealed: &[(&KeysetName, SealedRow)],
         loaded: &mut BTreeMap<KeysetName, Result<Loaded, StoreError>>,
     ) -> Result<(), StoreError> {
         let open = |(name, row): &(&KeysetName, SealedRow)| {
             let id = KeysetId { environment: environment.clone(), keyset: (*name).clone() };
-            ((*name).clone(), self.open_row(&id, row))
+            ((*name).clone(), self.open_row(opener, &id, row))
         };
         let share = sealed.len().div_ceil(thread::available_parallelism().map_or(1, usize::from)).max(WORTH_A_THREAD);
         thread::scope(|scope| {
@@ -275,6 +314,10 @@ impl Inner {
         // One picture, so that the mark is not beyond the rows that were seen.
         let transaction = watch.connection.unchecked_transaction().map_err(fault)?;
         let last = rows::last_change(&transaction).map_err(fault)?;
+        if let Some(record) = rows::store_record(&transaction).map_err(fault)? {
+            // A key that another process has put into its place is taken up, and one that left is dropped.
+            let _ = self.keys.follow(&record);
+        }
         let since = marked.filter(|since| *since <= last).unwrap_or(0);
         let found = if since == last { Vec::new() } else { rows::changed_since(&transaction, environment, since).map_err(fault)? };
         drop(transaction);
@@ -302,8 +345,11 @@ impl Store for EnvironmentStore {
     async fn load(&self, keyset: &KeysetName) -> Result<Option<Loaded>, StoreError> {
         let (inner, id) = (Arc::clone(&self.inner), self.id(keyset));
         let read = move |connection: &Connection| {
-            let row = rows::sealed_row(connection, &id.environment, &id.keyset).map_err(|e| inner.database.fault(&e))?;
-            row.map(|row| inner.open_row(&id, &row)).transpose()
+            // One picture of the row and of what the store says of itself.
+            let transaction = connection.unchecked_transaction().map_err(|e| inner.database.fault(&e))?;
+            let row = rows::sealed_row(&transaction, &id.environment, &id.keyset).map_err(|e| inner.database.fault(&e))?;
+            let opener = inner.opener(&transaction)?;
+            row.map(|row| inner.open_row(&opener, &id, &row)).transpose()
         };
         self.inner.readers.read(read).await
     }
@@ -324,16 +370,25 @@ impl Store for EnvironmentStore {
         }
         let write = RandomId::new().map_err(SwapError::Unavailable)?;
         let place = Place { store: self.inner.id, keyset: &next.id, generation: next.generation, write };
-        let sealed = seal::seal(&self.inner.master, &place, &bytes).map_err(|e| SwapError::Unavailable(e.to_string()))?;
-        let (environment, keyset) = (self.environment.clone(), next.id.keyset.clone());
-        let content = Some((next.generation, sealed));
-        self.write(RowWrite { environment, keyset, expected: expected.cloned(), write, content }).await
+        for _ in 0..MOST_KEY_CHANGES {
+            let ring = self.inner.keys.ring();
+            let sealed = seal::seal(ring.sealing(), &place, &bytes).map_err(|e| SwapError::Unavailable(e.to_string()))?;
+            let (environment, keyset) = (self.environment.clone(), next.id.keyset.clone());
+            let (content, sealed_under) = (Some((next.generation, sealed)), ring.sealing().id());
+            let asked = RowWrite { environment, keyset, expected: expected.cloned(), write, content, sealed_under };
+            match self.write(asked).await? {
+                Written::As(revision) => return Ok(revision),
+                Written::UnderOldKey => self.follow_key().await.map_err(|e| SwapError::Unavailable(e.to_string()))?,
+            }
+        }
+        Err(SwapError::Unavailable("its master key is being changed again and again; hint: ask again".to_owned()))
     }
 
     async fn remove(&self, keyset: &KeysetName, expected: &Revision, _: Span) -> Result<(), SwapError> {
         let write = RandomId::new().map_err(SwapError::Unavailable)?;
         let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
-        self.write(RowWrite { environment, keyset, expected, write, content: None }).await.map(|_| ())
+        let sealed_under = self.inner.keys.ring().sealing().id();
+        self.write(RowWrite { environment, keyset, expected, write, content: None, sealed_under }).await.map(|_| ())
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

@@ -3,6 +3,8 @@
 //! Invariant: a key is made only beside a store that holds nothing, and never overwrites a file. Nothing in here reads the
 //! environment of the process: paths are handed in.
 
+pub mod change;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -10,13 +12,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
-use aws_lc_rs::{hkdf, hmac, rand};
+use aws_lc_rs::{hkdf, rand};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use crate::digest::Digest;
+use crate::secret::SecretBytes;
 use crate::sqlite::file::{self, FileError};
 
 /// The name of the systemd credential (systemd.exec(5), `ImportCredential=keyrota.*`).
@@ -63,6 +66,8 @@ pub struct FoundKey {
     pub path: PathBuf,
     /// Whether it has been made just now.
     pub created: bool,
+    /// Whether systemd keeps it, where keyrota cannot put another.
+    pub by_systemd: bool,
 }
 
 /// Why there is no master key.
@@ -122,12 +127,12 @@ impl MasterKeySource {
                 let path = directory.join(CREDENTIAL_NAME);
                 let hint = "ImportCredential= or LoadCredentialEncrypted= in the unit gives it, see docs/systemd.md";
                 let key = read(&path, Privacy::BySystemd)?.ok_or_else(|| missing(&path, hint))?;
-                Ok(FoundKey { key, path, created: false })
+                Ok(FoundKey { key, path, created: false, by_systemd: true })
             }
             Self::File(path) => {
                 let key = read(path, Privacy::ByMode)?;
                 let key = key.ok_or_else(|| missing(path, "make it with `(umask 077; openssl rand -hex 32 > FILE)`, and keep a copy"))?;
-                Ok(FoundKey { key, path: path.clone(), created: false })
+                Ok(FoundKey { key, path: path.clone(), created: false, by_systemd: false })
             }
             Self::Default => {
                 let path = state_dir.join(FILE_NAME);
@@ -135,7 +140,7 @@ impl MasterKeySource {
                 let draft = path.with_extension("key.draft");
                 remove(&draft)?; // of a process that was killed while it made one
                 if let Some(key) = read(&path, Privacy::ByMode)? {
-                    return Ok(FoundKey { key, path, created: false });
+                    return Ok(FoundKey { key, path, created: false, by_systemd: false });
                 }
                 if !store_is_empty {
                     return Err(MasterKeyError::LostBesideStore { state_dir: state_dir.to_owned() });
@@ -143,7 +148,7 @@ impl MasterKeySource {
                 let created = create(&draft, &path)?;
                 // Whoever was first to make it: it is this one from now on.
                 let key = read(&path, Privacy::ByMode)?.ok_or_else(|| missing(&path, "it was removed just now: start again"))?;
-                Ok(FoundKey { key, path, created })
+                Ok(FoundKey { key, path, created, by_systemd: false })
             }
         }
     }
@@ -162,11 +167,12 @@ impl MasterKey {
         Some(Self { id: MasterKeyId(id), wrapping, root })
     }
 
-    /// A key for message authentication, of its own for each purpose (HKDF, RFC 5869): it tells nothing about the master key or about
-    /// those of other purposes. `None` if the back end fails.
-    pub fn authentication_key(&self, purpose: &'static str) -> Option<hmac::Key> {
-        let info = [purpose.as_bytes()];
-        self.root.expand(&info, hmac::HMAC_SHA256).ok().map(hmac::Key::from)
+    /// 32 bytes for a key of its own for each purpose (HKDF, RFC 5869): they tell nothing about the master key or about those of other
+    /// purposes. `None` if the back end fails.
+    pub fn derived_key(&self, purpose: &'static str) -> Option<SecretBytes> {
+        let (info, mut derived) = ([purpose.as_bytes()], vec![0; LENGTH]);
+        self.root.expand(&info, hkdf::HKDF_SHA256).ok()?.fill(&mut derived).ok()?;
+        Some(SecretBytes::new(derived))
     }
 
     /// Its name.
@@ -200,7 +206,7 @@ impl fmt::Debug for MasterKey {
 }
 
 /// Who sees to it that others cannot read the file.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Privacy {
     /// Owner and mode of the file.
     ByMode,

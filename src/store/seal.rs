@@ -158,6 +158,14 @@ pub fn seal(master: &MasterKey, place: &Place<'_>, document: &SecretBytes) -> Re
 const LAYER_DATA_KEY: &[u8] = b"data key";
 const LAYER_DOCUMENT: &[u8] = b"document";
 
+/// The master key that a record says it is sealed under; `None` for what is no sealed document. Not to be trusted: whether it is so
+/// shows when it is opened.
+pub fn sealed_under(sealed: &[u8]) -> Option<MasterKeyId> {
+    let (version, rest) = sealed.split_first_chunk::<1>()?;
+    let id = rest.first_chunk::<ID>()?;
+    (*version == [VERSION]).then_some(MasterKeyId(*id))
+}
+
 /// Opens what was sealed for that place.
 ///
 /// # Errors

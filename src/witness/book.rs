@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Sighting, Witness, WitnessError};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
@@ -50,7 +51,7 @@ enum Entry {
 }
 
 /// How far the audit trail was written when it was last known to be on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrailHead {
     /// The number of its last line.
     pub number: u64,

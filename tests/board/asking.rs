@@ -13,8 +13,10 @@ use keyrota::http::verifiers::Verifiers;
 use keyrota::http::{Desk, control, operators, signers, sockets};
 use keyrota::metrics::Metrics;
 use keyrota::name::EnvironmentName;
+use keyrota::status_report::backup::{BackupReport, BackupRequest};
 use keyrota::status_report::doctor::DoctorReport;
 use keyrota::status_report::migrate::{MigrateReport, MigrateRequest};
+use keyrota::status_report::rekey::{RekeyPhase, RekeyReport, RekeyRequest};
 use keyrota::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use keyrota::status_report::{ReloadReport, ReloadedReport};
 use keyrota::time::{Span, Timestamp};
@@ -54,6 +56,12 @@ impl Users for FewUsers {
 
 struct Obedient;
 
+fn rekeying(phase: RekeyPhase, by: String) -> RekeyReport {
+    let (master_key, key_file) = ("0011".to_owned(), "master.key".to_owned());
+    let at = fixture::noon().wall;
+    RekeyReport { at, by, phase, master_key, next_key: None, key_file, sealed: 0, values: 1, refused: None, notes: Vec::new() }
+}
+
 impl Control for Obedient {
     fn reload(&self, wait: Option<Span>) -> Told<'_, ReloadReport> {
         let environments = vec![ReloadedReport { name: "demo".parse().unwrap(), in_force: true, faults: Vec::new() }];
@@ -62,6 +70,20 @@ impl Control for Obedient {
 
     fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>> {
         Box::pin(async { Ok(Verified { lines: 0, first: 0, last: 0, span: None, flaws: Vec::new() }) })
+    }
+
+    fn rekey(&self, request: RekeyRequest, by: String) -> Told<'_, Result<RekeyReport, Refused>> {
+        let phase = if request.dry_run { RekeyPhase::Idle } else { RekeyPhase::Resealing };
+        Box::pin(async move { Ok(rekeying(phase, by)) })
+    }
+
+    fn rekey_report(&self) -> Told<'_, Result<RekeyReport, Refused>> {
+        Box::pin(async { Ok(rekeying(RekeyPhase::Done, String::new())) })
+    }
+
+    fn back_up(&self, request: BackupRequest, _: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>> {
+        let report = BackupReport { made_at: fixture::noon().wall, environments: Vec::new(), documents: 0, elsewhere: Vec::new() };
+        Box::pin(async move { Ok((report, (!request.dry_run).then(|| b"sealed".to_vec()))) })
     }
 
     fn trail_since(&self, _: Timestamp) -> Told<'_, Result<Vec<String>, Refused>> {

@@ -36,7 +36,7 @@ fn written(report: &StatusReport) -> String {
 }
 
 /// Compares with the golden file, or writes it.
-fn golden(name: &str, text: &str) {
+pub fn golden(name: &str, text: &str) {
     held(&format!("tests/golden/{name}"), text);
 }
 

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
 mod daemon;
+#[allow(dead_code, reason = "the scenes of the decision, of which some are shown here")]
+#[path = "../lifecycle/fixture.rs"]
+mod fixture;
 mod golden;
+mod previews;
 mod reference;
 mod state;
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
+mod backup;
 #[path = "../chance/mod.rs"]
 mod chance;
 mod crash;
@@ -18,6 +19,8 @@ mod lives;
 mod probes;
 mod process;
 mod programs;
+mod refusals;
+mod rekey;
 mod reload;
 mod replicas;
 mod token;

@@ -4,7 +4,6 @@ use crate::{contract, hand_in, open};
 use keyrota::name::Generation;
 use keyrota::store::{Store as _, StoreError};
 use keyrota::witness::{Sighting, Verdict};
-use std::collections::BTreeMap;
 
 fn invalid<T>(result: Result<T, StoreError>) -> String {
     match result {
@@ -81,15 +80,7 @@ async fn an_older_record_that_was_put_back_does_not_open() {
     // The whole row put back is a lawful row again, which no seal can tell; the witness can.
     put_back("generation, change, write_id, sealed");
     let back = store.load(&contract::name("a")).await.unwrap().unwrap().document;
-    let seen = Sighting {
-        generation: two.generation,
-        digest: two.digest(),
-        places: BTreeMap::new(),
-        signers_left: BTreeMap::new(),
-        probes: BTreeMap::new(),
-        revoked: Vec::new(),
-        removing: false,
-    };
+    let seen = Sighting::new(two.generation, two.digest());
     assert_eq!(
         Verdict::on(Some(&seen), Some(&back), || Some(back.digest())),
         Verdict::WentBack { seen: Generation(2), found: Generation(1) }

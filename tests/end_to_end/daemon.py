@@ -10,6 +10,29 @@ import subprocess
 import time
 
 
+# Keys that nothing happens to unless somebody asks for it.
+CALM = """version: 1
+environment: production
+store: { kind: embedded }
+keysets:
+  user-sessions:
+    algorithm: ES256
+    token_ttl: 1h
+    rotate_every: 30d
+    verifier_refresh: 15m
+    signer_refresh: 5m
+"""
+
+
+def write_policy(folder):
+    """A folder of policies with that one in it."""
+    policies = os.path.join(folder, "policies")
+    os.mkdir(policies, 0o755)
+    with open(os.path.join(policies, "production.yaml"), "w", encoding="utf-8") as file:
+        file.write(CALM)
+    return policies
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP on a Unix socket."""
 

@@ -9,6 +9,7 @@ use clap::Args;
 
 pub use super::handed::{ExportArgs, ExportFormat, ImportArgs, PurgeArgs, RemoveArgs, Role};
 pub use super::trail::{AuditCommand, DoctorArgs, TailArgs, TrailArgs};
+pub use super::whole_store::{BackupArgs, RekeyArgs, RestoreArgs};
 use super::{DaemonArgs, OutputArgs};
 use crate::name::{EnvironmentName, KeysetId, KeysetName, Kid, NameError};
 use crate::status_report::verbs::{VerbAsked, VerbRequest};

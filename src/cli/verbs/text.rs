@@ -6,7 +6,7 @@ use crate::cli::table::{Cell, Table};
 use crate::document::StateName;
 use crate::name::KeysetId;
 use crate::operator::Preview;
-use crate::status_report::verbs::{Refused, VerbOutcome, VerbReport, VerbRequest};
+use crate::status_report::verbs::{Refused, VerbAsked, VerbOutcome, VerbReport, VerbRequest};
 use crate::time::Timestamp;
 
 /// What will happen.
@@ -81,10 +81,12 @@ fn foretold(id: &KeysetId, request: &VerbRequest, preview: &Preview, now: Timest
         out.push_str(&section("tokens that die", look));
         for death in &preview.deaths {
             let cached = format!("verifiers may accept it out of their caches until {}", when(now, death.cached_until));
-            let tokens = death.tokens_until.map_or_else(
-                || "it has never signed, or its last token is dead".to_owned(),
-                |until| format!("its last token would have lived until {}", when(now, until)),
-            );
+            let from = preview.moves.iter().find(|change| change.kid == death.kid).and_then(|change| change.from);
+            let tokens = match (death.tokens_until, from) {
+                (Some(until), _) => format!("its last token would have lived until {}", when(now, until)),
+                (None, Some(StateName::Staged | StateName::Published)) => "none, it has never signed".to_owned(),
+                (None, _) => "none, its last token is dead".to_owned(),
+            };
             out.push_str(&format!("    {}: {tokens}; {cached}\n", look.paint(Tone::Bad, death.kid.as_str())));
         }
     }
@@ -95,6 +97,10 @@ fn foretold(id: &KeysetId, request: &VerbRequest, preview: &Preview, now: Timest
             let until = when(now, unheard.until);
             out.push_str(&format!("    {kid} signs before every verifier has fetched it: some may refuse its tokens until {until}\n"));
         }
+    }
+    // An approval is for a change-over that may be a cut-over: its notes say so.
+    if preview.deaths.is_empty() && preview.unheard.is_empty() && !matches!(request.verb, VerbAsked::Approve { .. }) {
+        out.push_str(&format!("  {}\n", look.paint(Tone::Good, "no token dies")));
     }
     preview.notes.iter().for_each(|note| out.push_str(&format!("  {} {note}\n", look.paint(Tone::Warn, "note:"))));
     out

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use crate::name::{EnvironmentName, Generation, KeysetName};
+use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::sqlite::Kind;
 use crate::sqlite::writer::Write;
 use crate::store::Revision;
@@ -69,7 +69,24 @@ pub struct StoreRecord {
     pub id: RandomId,
     /// The master key it is sealed under.
     pub master_key: MasterKeyId,
+    /// The master key that it is being sealed under anew: whatever is written from now on bears it.
+    pub next_key: Option<MasterKeyId>,
 }
+
+impl StoreRecord {
+    /// The key under which new values are sealed.
+    pub fn sealing(&self) -> MasterKeyId {
+        self.next_key.unwrap_or(self.master_key)
+    }
+}
+
+/// Files of old have no room yet for the change of a master key.
+pub const ROOM_FOR_NEXT_KEY: &str = "
+    CREATE TABLE IF NOT EXISTS rekey (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        next_key BLOB NOT NULL CHECK (length(next_key) = 16)
+    ) STRICT;
+";
 
 /// A change to one row, if it still is what the writer saw.
 #[derive(Debug)]
@@ -84,6 +101,8 @@ pub struct RowWrite {
     pub write: RandomId,
     /// The new generation and the sealed document; `None` to remove the keyset.
     pub content: Option<(Generation, Vec<u8>)>,
+    /// The master key that the content is sealed under.
+    pub sealed_under: MasterKeyId,
 }
 
 /// What became of a [`RowWrite`].
@@ -95,6 +114,8 @@ pub enum Judged {
     Conflict,
     /// Not written: the row's generation is not before the new one's.
     NotBeyond(Generation),
+    /// Not written: the store's master key was changed meanwhile, and nothing may be sealed under the old one any more.
+    OtherKey,
 }
 
 impl Write for RowWrite {
@@ -115,6 +136,9 @@ impl Write for RowWrite {
             && *next <= stored
         {
             return Ok(Judged::NotBeyond(stored));
+        }
+        if self.content.is_some() && store_record(transaction)?.is_none_or(|record| record.sealing() != self.sealed_under) {
+            return Ok(Judged::OtherKey);
         }
         let change: i64 = transaction
             .prepare_cached("UPDATE store SET last_change = last_change + 1 RETURNING last_change")?
@@ -140,8 +164,11 @@ impl Write for RowWrite {
 /// What the store says of itself; `None` if it was made just now.
 pub fn store_record(connection: &Connection) -> rusqlite::Result<Option<StoreRecord>> {
     connection
-        .query_row("SELECT id, master_key FROM store", [], |row| {
-            Ok(StoreRecord { id: RandomId(row.get(0)?), master_key: MasterKeyId(row.get(1)?) })
+        .prepare_cached("SELECT id, master_key, (SELECT next_key FROM rekey) FROM store")?
+        .query_row([], |row| {
+            let next_key: Option<[u8; 16]> = row.get(2)?;
+            let (id, master_key) = (RandomId(row.get(0)?), MasterKeyId(row.get(1)?));
+            Ok(StoreRecord { id, master_key, next_key: next_key.map(MasterKeyId) })
         })
         .optional()
 }
@@ -205,4 +232,56 @@ fn generation(row: &Row<'_>, column: usize) -> rusqlite::Result<Generation> {
 
 fn version(row: &Row<'_>, first_column: usize) -> rusqlite::Result<RowVersion> {
     Ok(RowVersion { change: row.get(first_column)?, write: RandomId(row.get(first_column + 1)?) })
+}
+
+/// How many keysets have content.
+pub fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM keyset WHERE sealed IS NOT NULL", [], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Environment, keyset and row of everything that has content.
+pub type NamedRow = (String, String, SealedRow);
+
+/// The next rows with content behind `after`, in the order of their names, of all environments.
+pub fn rows_behind(connection: &Connection, after: Option<&KeysetId>, most: usize) -> rusqlite::Result<Vec<NamedRow>> {
+    let (environment, keyset) = after.map_or(("", ""), |id| (id.environment.as_str(), id.keyset.as_str()));
+    connection
+        .prepare_cached(
+            "SELECT environment, keyset, generation, change, write_id, sealed FROM keyset
+             WHERE (environment, keyset) > (?1, ?2) AND sealed IS NOT NULL ORDER BY environment, keyset LIMIT ?3",
+        )?
+        .query_map(params![environment, keyset, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            let sealed = SealedRow { generation: generation(row, 2)?, version: version(row, 3)?, sealed: row.get(5)? };
+            Ok((row.get(0)?, row.get(1)?, sealed))
+        })?
+        .collect()
+}
+
+/// The store is being sealed under this key anew.
+pub fn name_next_key(connection: &Connection, next: MasterKeyId) -> rusqlite::Result<()> {
+    connection.execute("INSERT INTO rekey (only_row, next_key) VALUES (1, ?1)", params![next.0]).map(|_| ())
+}
+
+/// Puts the same document under another seal, if the row is still the one that was read.
+pub fn reseal(connection: &Connection, id: &KeysetId, version: RowVersion, sealed: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE keyset SET sealed = ?5
+             WHERE environment = ?1 AND keyset = ?2 AND change = ?3 AND write_id = ?4 AND sealed IS NOT NULL",
+        )?
+        .execute(params![id.environment.as_str(), id.keyset.as_str(), version.change, version.write.0, sealed])
+        .map(|_| ())
+}
+
+/// Whether everything is sealed under this key (see [`crate::store::seal`]: the id stands behind the first byte).
+pub fn all_under(connection: &Connection, key: MasterKeyId) -> rusqlite::Result<bool> {
+    let other = "SELECT NOT EXISTS (SELECT 1 FROM keyset WHERE sealed IS NOT NULL AND substr(sealed, 2, 16) <> ?1)";
+    connection.query_row(other, params![key.0], |row| row.get(0))
+}
+
+/// The store is sealed under this key, and under no other.
+pub fn use_next_key(connection: &Connection, key: MasterKeyId) -> rusqlite::Result<()> {
+    connection.execute("UPDATE store SET master_key = ?1", params![key.0])?;
+    connection.execute("DELETE FROM rekey", []).map(|_| ())
 }

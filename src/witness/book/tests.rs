@@ -16,13 +16,10 @@ fn sighting(generation: u64) -> Sighting {
         changed_at: Some(Timestamp::from_millis(9)),
     };
     Sighting {
-        generation: Generation(generation),
-        digest: Digest::of(&generation.to_be_bytes()),
         places: BTreeMap::from([("file /etc/keys.json".to_owned(), place)]),
-        probes: BTreeMap::new(),
-        revoked: Vec::new(),
-        removing: false,
         signers_left: since,
+        restored: Some(Timestamp::from_millis(11)),
+        ..Sighting::new(Generation(generation), Digest::of(&generation.to_be_bytes()))
     }
 }
 
