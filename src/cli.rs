@@ -14,7 +14,9 @@ pub mod doctor;
 pub mod exit;
 mod export;
 pub mod kids;
+pub mod migrate;
 pub mod moment;
+mod online;
 pub mod paths;
 pub mod plan;
 pub mod rekey;
@@ -85,11 +87,12 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Approve(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Accept(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Init(args) => verbs::ask(&args.asked(VerbAsked::Init), &args.flags),
-        Command::Remove(args) => verbs::ask(&args.asked(VerbAsked::Remove), &args.flags),
+        Command::Remove(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Restored(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Import(args) => verbs::ask(&verbs::import::asked(&args)?, &args.flags),
         Command::Export(args) => export::export(&args),
         Command::Purge(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Migrate(args) => migrate::migrate(&args),
         Command::Rekey(args) => rekey::rekey(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
@@ -108,6 +111,13 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
 fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let folder = policy::load_folder(&args.policies.folder(), &args.policies.environments);
     let exit = if folder.is_sound() { Exit::Done } else { Exit::Error };
+    if args.online && folder.is_sound() {
+        let findings = online::findings(&folder)?;
+        if args.output.output == Output::Table {
+            say(&format!("{}\n", check::text(&folder, &Look::of_stdout())), exit)?;
+        }
+        return doctor::shown(&findings, false, args.output.output);
+    }
     match args.output.output {
         Output::Table => say(&check::text(&folder, &Look::of_stdout()), exit),
         Output::Json => say(&check::json(&folder)?, exit),

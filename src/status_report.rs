@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod doctor;
+pub mod migrate;
 pub mod rekey;
 pub mod verbs;
 
@@ -172,7 +173,7 @@ pub struct OverdueReport {
 /// Something that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleReport {
-    /// With what: `store`, `witness`, `keygen`, `target`, `probe`.
+    /// With what: `store`, `witness`, `policy`, `keygen`, `target`, `probe`.
     pub part: String,
     /// As a sentence.
     pub what: String,

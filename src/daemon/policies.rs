@@ -20,6 +20,7 @@ use crate::publish::replace_file;
 use crate::secret::SecretBytes;
 use crate::status_report::backup::BackupRequest;
 use crate::status_report::doctor::DoctorReport;
+use crate::status_report::migrate::{MigrateReport, MigrateRequest};
 use crate::status_report::rekey::{RekeyReport, RekeyRequest};
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::status_report::{ReloadReport, ReloadedReport};
@@ -69,6 +70,11 @@ impl Policies {
         self.running.lock().await.keys().cloned().collect()
     }
 
+    /// Where an environment's documents are kept now.
+    pub(super) async fn store_of(&self, environment: &EnvironmentName) -> Option<StoreConfig> {
+        self.running.lock().await.get(environment).map(|running| running.store.clone())
+    }
+
     /// Tells an environment something.
     pub(super) async fn send(&self, environment: &EnvironmentName, command: Command) -> Result<(), ()> {
         let running = self.running.lock().await;
@@ -96,7 +102,7 @@ impl Policies {
                     for warning in warnings {
                         tracing::warn!("{warning}");
                     }
-                    self.usable(&running, policy)
+                    self.usable(&running, policy).await
                 }
                 Err(faults) if faults.is_empty() && folder_faults.is_empty() => {
                     Err(vec![format!("{name}: the policy file is gone; hint: put it back, or remove its keysets")])
@@ -126,13 +132,13 @@ impl Policies {
     }
 
     /// A policy together with its store, if this process can carry it out.
-    fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
-        let file = policy.source.display();
+    async fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
         match running.get(&policy.environment) {
             Some(known) if known.store == policy.store => Ok((policy, None)),
-            Some(_) => {
-                Err(vec![format!("{file}: store: it is not the one in use; hint: a running keyrota keeps its stores, so restart it")])
-            }
+            Some(known) => match self.has_moved(known, &policy).await {
+                Ok(store) => Ok((policy, Some(store))),
+                Err(fault) => Err(vec![fault]),
+            },
             None => {
                 let store = Keeping::of(&self.house, &policy.environment, &policy.store);
                 Ok((policy, Some(store)))
@@ -155,7 +161,10 @@ impl Policies {
             }
             return receiver;
         };
-        let (started, first) = environment::start(&self.house, Box::new(policy), store, None);
+        let (started, first) = match running.remove(&name) {
+            Some(before) => environment::succeed(&self.house, Box::new(policy), store, before),
+            None => environment::start(&self.house, Box::new(policy), store, None),
+        };
         running.insert(name, started);
         first
     }
@@ -212,6 +221,10 @@ impl Control for Policies {
 
     fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
         Box::pin(self.ask(request, by))
+    }
+
+    fn migrate(&self, request: MigrateRequest, by: String) -> Told<'_, Result<MigrateReport, Refused>> {
+        Box::pin(self.migrate(request, by))
     }
 
     fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>> {

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::control::Room;
 use super::peers::{Peer, Users};
 use super::{NO_STORE, Refusal};
+use crate::status_report::migrate::MigrateRequest;
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 
 /// The longest request: far more than the largest key takes.
@@ -24,6 +25,15 @@ pub(super) async fn verb(State(room): State<Room>, Extension(peer): Extension<Pe
     let by = room.who(peer).await;
     let report = room.control.verb(asked, by).await.map_err(|refused| of(&refused))?;
     Ok((status(&report), [(CACHE_CONTROL, NO_STORE)], Json(report)).into_response())
+}
+
+/// `POST /v1/migrate`.
+pub(super) async fn migrate(State(room): State<Room>, Extension(peer): Extension<Peer>, request: Request) -> Result<Response, Refusal> {
+    let asked: MigrateRequest = read(request.into_body()).await?;
+    let by = room.who(peer).await;
+    let report = room.control.migrate(asked, by).await.map_err(|refused| of(&refused))?;
+    let status = if report.is_good() { StatusCode::OK } else { StatusCode::CONFLICT };
+    Ok((status, [(CACHE_CONTROL, NO_STORE)], Json(report)).into_response())
 }
 
 /// Reads a request out of its body.

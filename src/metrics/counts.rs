@@ -115,6 +115,7 @@ impl Counts {
                 self.entry(keyset).lock().targets.remove(target);
             }
             Event::Seen { .. }
+            | Event::TargetSaid { .. }
             | Event::Overtaken { .. }
             | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }
@@ -128,6 +129,7 @@ impl Counts {
             | Event::BackedUp { .. }
             | Event::RestoredFromBackup { .. }
             | Event::ClockSet { .. }
+            | Event::Migrated { .. }
             | Event::ClockBack => {}
         }
     }

@@ -130,12 +130,12 @@ pub fn preview(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, 
     })
 }
 
-/// What removing a keyset means: every key goes, whatever is alive of it. `places` are those that it has written.
-pub fn of_removal<'a>(document: &Document, rules: &Rules, places: impl Iterator<Item = &'a str>, now: Timestamp) -> Preview {
+/// What removing a keyset means: every key goes, whatever is alive of it. `fates` say what becomes of each place that it has written.
+pub fn of_removal(document: &Document, rules: &Rules, fates: impl Iterator<Item = String>, now: Timestamp) -> Preview {
     let waits = Waits::at(document, rules, now);
     let gone = Document::empty(document.id.clone(), document.class);
     let deaths = deaths(document, &gone, &waits, now);
-    let mut notes: Vec<String> = places.map(|place| format!("{place} is removed")).collect();
+    let mut notes: Vec<String> = fates.collect();
     notes.push("the keyset goes for good: its name can be used anew, its kids are forgotten".to_owned());
     let kids: Vec<_> = deaths.iter().map(|d| d.kid.as_str()).collect();
     let fingerprint = Digest::of(format!("remove {kids:?}").as_bytes());

@@ -15,9 +15,11 @@ use crate::event::Event;
 use crate::name::{KeysetId, KeysetName};
 use crate::operator::preview::of_removal;
 use crate::operator::removable;
+use crate::policy::Target;
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
-use crate::witness::{Sighting, Witness as _};
+use crate::time::Span;
+use crate::witness::{PlaceMemory, Sighting, Witness as _};
 
 /// What an operator asks for.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct Removal {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// For how long the store is to let it be undone, if it has such a thing.
+    pub recovery: Span,
     /// Only say what would happen.
     pub dry_run: bool,
     /// The fingerprint of the preview that the operator agreed to.
@@ -74,8 +78,8 @@ impl<P: Ports> Context<'_, P> {
         let rules = Rules::orphan(&document);
         // An environment whose whole policy is gone has wishes for nothing; one whose file is broken keeps its wishes.
         removable(&document, &rules, keyset.wanted.is_some())?;
-        let places = keyset.places.keys().map(String::as_str);
-        let mut preview = of_removal(&document, &rules, places, self.ports.clock().wall);
+        let fates = keyset.places.iter().map(|(place, memory)| what_becomes(place, memory));
+        let mut preview = of_removal(&document, &rules, fates, self.ports.clock().wall);
         if removal.seen.is_some_and(|seen| seen != preview.fingerprint) {
             return Err(Obstacle::Moved(id.clone()));
         }
@@ -85,17 +89,20 @@ impl<P: Ports> Context<'_, P> {
         let generation = document.generation;
         let written = keyset.places.clone();
         self.note_removing(id, keyset, &document, true).await?;
-        preview.notes.extend(places::clear_all(self.ports, id, keyset, events).await);
-        if let Err(error) = self.ports.store().remove(&id.keyset, &revision).await {
+        preview.notes.extend(places::clear_all(self.ports, id, keyset, false, events).await);
+        if let Err(error) = self.ports.store().remove(&id.keyset, &revision, removal.recovery).await {
             // It stays, so what was taken away is written again in the next pass.
             keyset.places = written;
             self.note_removing(id, keyset, &document, false).await?;
             return Err(match error {
                 SwapError::Conflict => Obstacle::Moved(id.clone()),
                 SwapError::Indeterminate(_) => Obstacle::Indeterminate(error.to_string(), id.clone()),
+                SwapError::Invalid(what) if what.contains("; hint: ") => Obstacle::Fault(what),
                 SwapError::Unavailable(_) | SwapError::Invalid(_) => Obstacle::Store(error.to_string()),
             });
         }
+        // What could not have been put back goes only now that nothing needs it any more.
+        preview.notes.extend(places::clear_all(self.ports, id, keyset, true, events).await);
         keyset.held = None;
         keyset.served = None;
         self.ports.serve(&id.keyset, None);
@@ -121,5 +128,14 @@ impl<P: Ports> Context<'_, P> {
         self.ports.witness().note(id, &sighting).await.map_err(|e| Obstacle::Witness(e.to_string()))?;
         keyset.sighting = Some(sighting);
         Ok(())
+    }
+}
+
+/// What becomes of a place when its keyset goes.
+fn what_becomes(place: &str, memory: &PlaceMemory) -> String {
+    match memory.target {
+        Some(Target::Exec(_)) => format!("what {place} did with the keys stays: undo it by hand"),
+        Some(Target::AwsSecret(_)) => format!("{place} is scheduled for deletion, if keyrota may"),
+        Some(Target::File(_)) | None => format!("{place} is removed"),
     }
 }

@@ -384,7 +384,7 @@ impl Store for EnvironmentStore {
         Err(SwapError::Unavailable("its master key is being changed again and again; hint: ask again".to_owned()))
     }
 
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, _: Span) -> Result<(), SwapError> {
         let write = RandomId::new().map_err(SwapError::Unavailable)?;
         let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
         let sealed_under = self.inner.keys.ring().sealing().id();

@@ -18,6 +18,7 @@ mod keys;
 mod lives;
 mod probes;
 mod process;
+mod programs;
 mod refusals;
 mod rekey;
 mod reload;

@@ -35,6 +35,9 @@ pub struct Edge {
     pub age: Span,
 }
 
+/// What becomes of it, seeing the document.
+pub type Doing = Box<dyn Fn(&mut Edge, &Document)>;
+
 pub const URL: &str = "https://edge.example.com/keys";
 
 /// Five minutes from look to look: days are long.

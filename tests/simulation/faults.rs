@@ -64,11 +64,11 @@ pub fn put_back(world: &mut World, chance: &mut Chance, until: Span) {
     }
 }
 
-/// `keyrota restored`, or `keyrota accept`; what only the host knows is filled in there.
+/// `keyrota restored`, or `keyrota accept`, as always if nothing is left; what only the host knows is filled in there.
 pub fn go_on_from_here(back_up: bool) -> Wish {
-    Box::new(move |_| {
+    Box::new(move |document: &Document| {
         let (revoked, seen) = (Vec::new(), Generation(0));
-        Some(if back_up { Verb::Restored { revoked, seen } } else { Verb::AcceptDocument { revoked, seen } })
+        Some(if back_up && document.is_stored() { Verb::Restored { revoked, seen } } else { Verb::AcceptDocument { revoked, seen } })
     })
 }
 

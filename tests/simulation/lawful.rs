@@ -3,7 +3,7 @@
 use keyrota::name::Kid;
 use keyrota::time::{Span, Timestamp};
 
-use crate::outside::lock;
+use crate::outside::{Version, lock};
 use crate::world::World;
 
 impl World {
@@ -49,6 +49,21 @@ impl World {
             }
         }
         minting
+    }
+
+    /// The store is as it was this long ago.
+    pub fn put_back(&mut self, from: Span) {
+        let now = self.now();
+        (self.put_back, self.unsettled) = (true, true);
+        let mut outside = lock(&self.shared);
+        let then = now.minus(from);
+        let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
+        outside.revisions += 1;
+        let version = Version { at: now, document: old, revision: outside.revisions };
+        outside.versions.push(version);
+        let before = outside.revisions - 1;
+        drop(outside);
+        self.spread_news(before, None);
     }
 
     /// The store was put back, and operators said to go on from there: keys that are lost are rejected lawfully, and those that live

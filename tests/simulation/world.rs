@@ -9,7 +9,7 @@ use keyrota::document::{Document, FactName, Facts, Intent};
 use keyrota::key::{Algorithm, KeyClass, KeySpec, KidFormat};
 use keyrota::name::Kid;
 use keyrota::operator::{self, Verb};
-use keyrota::policy::{Audience, FileTarget, Mode, Source, Start, VerifierShape};
+use keyrota::policy::{Audience, Mode, Source, Start, Target, VerifierShape};
 use keyrota::reconcile::Wanted;
 use keyrota::reconcile::operate::Request;
 use keyrota::rules::{Rules, Standing};
@@ -17,7 +17,7 @@ use keyrota::time::{Span, Timestamp};
 
 use crate::aws_fake::Chance;
 use crate::daemon::Daemon;
-use crate::edge::Edge;
+use crate::edge::Doing;
 use crate::exposure::{Exposure, Truth};
 use crate::mutants::Mutant;
 use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
@@ -80,7 +80,7 @@ pub enum Act {
         from: Span,
     },
     /// The server of somebody else's does something; the daemons look at once.
-    Edge(Box<dyn Fn(&mut Edge, &Document)>),
+    Edge(Doing),
     /// A signer begins to report to the daemon of this host, and is stuck for a while.
     Signer {
         host: usize,
@@ -182,7 +182,7 @@ pub fn rules(rotate_every: Span) -> Rules {
 }
 
 impl World {
-    pub fn new(seed: u64, daemons: usize, rules: Rules, targets: Vec<FileTarget>, mutant: Option<Mutant>) -> Self {
+    pub fn new(seed: u64, daemons: usize, rules: Rules, targets: Vec<Target>, mutant: Option<Mutant>) -> Self {
         let born: Timestamp = BIRTH.parse().unwrap();
         let mut chance = Chance::new(seed);
         let half_skew = i64::try_from(rules.facts.clock_skew.as_millis() / 2).unwrap();
@@ -360,7 +360,7 @@ impl World {
     }
 
     /// Others hear of a change when they next look: as late as they may.
-    fn spread_news(&mut self, before: u64, by: Option<usize>) {
+    pub fn spread_news(&mut self, before: u64, by: Option<usize>) {
         let mut outside = lock(&self.shared);
         if outside.revisions == before {
             return;
@@ -457,12 +457,13 @@ impl World {
                     }
                 }
             }
+            file.extend(outside.shared_key_set());
             if self.direct_signers {
                 handed.extend(outside.current().0.and_then(|d| d.active.as_ref()).map(|a| a.key.kid.clone()));
             }
             (outside.now, outside.current().0.map(|d| d.facts.promised(outside.now)))
         };
-        let has_file_verifiers = self.daemons.iter().any(|d| d.wanted.targets.iter().any(|t| t.audience == Audience::Verifiers));
+        let has_file_verifiers = self.daemons.iter().any(|d| d.wanted.targets.iter().any(|t| t.audience() == Audience::Verifiers));
         if !has_file_verifiers {
             file.clear();
         }
@@ -549,18 +550,7 @@ impl World {
                     self.daemons[daemon].requests.push_back(Request { keyset, verb, by, reason, dry_run: false, seen: None });
                 }
             }
-            Act::Restore { from } => {
-                (self.put_back, self.unsettled) = (true, true);
-                let mut outside = lock(&self.shared);
-                let then = now.minus(from);
-                let old = outside.versions.iter().rev().find(|v| v.at <= then).and_then(|v| v.document.clone());
-                outside.revisions += 1;
-                let version = Version { at: now, document: old, revision: outside.revisions };
-                outside.versions.push(version);
-                let before = outside.revisions - 1;
-                drop(outside);
-                self.spread_news(before, None);
-            }
+            Act::Restore { from } => self.put_back(from),
             Act::Edge(change) => self.edge_does(&*change)?,
             Act::Signer { host, name, stuck_for } => {
                 let signer = Signer { name: name.parse().unwrap(), stuck: (now, now + stuck_for), moves: Vec::new(), uses: None };
