@@ -154,7 +154,12 @@ fn materials(pages: &mut Pages) {
 fn whole_store(pages: &mut Pages) {
     let orphan = signing().retiring("k0");
     let places = ["file /etc/sessions.jwks.json"];
-    let gone = of_removal(&orphan.document, &Rules::orphan(&orphan.document), places.into_iter().map(|place| format!("{place} is removed")), now());
+    let gone = of_removal(
+        &orphan.document,
+        &Rules::orphan(&orphan.document),
+        places.into_iter().map(|place| format!("{place} is removed")),
+        now(),
+    );
     pages.page("remove", &announced(&request(VerbAsked::Remove), &report(Some(Ok(gone)), Vec::new()), &Look::PLAIN));
     let whole = VerbRequest { keyset: None, ..request(VerbAsked::Purge) };
     pages.page("purge", &announced(&whole, &report(None, of_purge(&whole.environment)), &Look::PLAIN));
