@@ -4,10 +4,12 @@ use super::policies::{Policies, known};
 use crate::backup::{BackupError, Contents, Seen, seal};
 use crate::clock::Reading;
 use crate::event::Event;
+use crate::http::control::BackedUp;
 use crate::status_report::backup::{BackupReport, BackupRequest};
 use crate::status_report::verbs::Refused;
 use crate::witness::Witness as _;
 
+#[allow(clippy::needless_pass_by_value, reason = "reads better where it is used")]
 fn away(error: impl ToString) -> Refused {
     let sentence = error.to_string();
     if sentence.contains("; hint: ") {
@@ -19,7 +21,7 @@ fn away(error: impl ToString) -> Refused {
 
 impl Policies {
     /// Takes a back-up, or says what would be in it.
-    pub(super) async fn backed_up(&self, request: BackupRequest, by: String) -> Result<(BackupReport, Option<Vec<u8>>), Refused> {
+    pub(super) async fn backed_up(&self, request: BackupRequest, by: String) -> Result<BackedUp, Refused> {
         if request.recipients.is_empty() {
             return Err(Refused::of("invalid", &BackupError::NoRecipient.to_string()));
         }

@@ -18,8 +18,9 @@ pub fn is_beyond_restart(error: &anyhow::Error) -> bool {
     let store = error.downcast_ref().is_some_and(|error: &OpenError| match error {
         OpenError::Database(error) => of_database(error),
         OpenError::MasterKey(MasterKeyError::File(error)) => of_file(error),
-        OpenError::MasterKey(_) | OpenError::WrongMasterKey { .. } | OpenError::HalfChanged { .. } => true,
-        OpenError::System(_) => false,
+        OpenError::MasterKey(_) | OpenError::WrongMasterKey { .. } => true,
+        // Another daemon may be changing the key just now.
+        OpenError::HalfChanged { .. } | OpenError::System(_) => false,
     });
     let socket = error.downcast_ref().is_some_and(|e| matches!(e, SocketError::NoSocket(_) | SocketError::Open { .. }));
     store || socket || error.is::<WrongSetting>() || error.is::<HandedError>()

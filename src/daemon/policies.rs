@@ -13,12 +13,12 @@ use super::House;
 use super::environment::{self, Command, Running};
 use super::keeping::Keeping;
 use crate::audit::Verified;
-use crate::http::control::{Control, Told};
+use crate::http::control::{BackedUp, Control, Told};
 use crate::name::EnvironmentName;
 use crate::policy::{Policy, StoreConfig, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
-use crate::status_report::backup::{BackupReport, BackupRequest};
+use crate::status_report::backup::BackupRequest;
 use crate::status_report::doctor::DoctorReport;
 use crate::status_report::migrate::{MigrateReport, MigrateRequest};
 use crate::status_report::rekey::{RekeyReport, RekeyRequest};
@@ -239,7 +239,7 @@ impl Control for Policies {
         Box::pin(super::rekey::standing(&self.house, String::new()))
     }
 
-    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>> {
+    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<BackedUp, Refused>> {
         Box::pin(self.backed_up(request, by))
     }
 

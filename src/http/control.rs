@@ -34,6 +34,9 @@ pub const LONGEST_WAIT: Span = Span::minutes(5);
 /// A future that a verb's result comes through.
 pub type Told<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What is in a back-up, and the file itself, unless it was only asked about.
+pub type BackedUp = (BackupReport, Option<Vec<u8>>);
+
 /// What operators can make the daemon do. The daemon implements it, usually by a channel to whoever owns the reconcilers.
 pub trait Control: Send + Sync + 'static {
     /// Reads the policies anew. With a wait, the answer comes when every keyset was looked at under them, or the wait is over
@@ -57,7 +60,7 @@ pub trait Control: Send + Sync + 'static {
     fn rekey_report(&self) -> Told<'_, Result<RekeyReport, Refused>>;
 
     /// A back-up, encrypted for its recipients; without one if it was only asked what would be in it.
-    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>>;
+    fn back_up(&self, request: BackupRequest, by: String) -> Told<'_, Result<BackedUp, Refused>>;
 
     /// The lines of the audit trail since a moment.
     fn trail_since(&self, since: Timestamp) -> Told<'_, Result<Vec<String>, Refused>>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use keyrota::audit::Verified;
 use keyrota::board::{Board, Cell, EnvironmentBoard};
-use keyrota::http::control::{Control, Told};
+use keyrota::http::control::{BackedUp, Control, Told};
 use keyrota::http::peers::{Peer, Users};
 use keyrota::http::serve::{Limits, routed, serve};
 use keyrota::http::verifiers::Verifiers;
@@ -81,7 +81,7 @@ impl Control for Obedient {
         Box::pin(async { Ok(rekeying(RekeyPhase::Done, String::new())) })
     }
 
-    fn back_up(&self, request: BackupRequest, _: String) -> Told<'_, Result<(BackupReport, Option<Vec<u8>>), Refused>> {
+    fn back_up(&self, request: BackupRequest, _: String) -> Told<'_, Result<BackedUp, Refused>> {
         let report = BackupReport { made_at: fixture::noon().wall, environments: Vec::new(), documents: 0, elsewhere: Vec::new() };
         Box::pin(async move { Ok((report, (!request.dry_run).then(|| b"sealed".to_vec()))) })
     }

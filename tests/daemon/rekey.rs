@@ -106,8 +106,8 @@ fn a_second_daemon_of_the_same_state_directory_goes_on() {
 
 /// Many keysets that cost nothing to make.
 fn many(keysets: usize) -> String {
-    let names: String = (0..keysets).map(|n| format!("  p{n:03}: {{ algorithm: api-key }}\n")).collect();
-    CALM.split("keysets:\n").next().unwrap().to_owned() + "keysets:\n" + &names
+    let names: Vec<String> = (0..keysets).map(|n| format!("  p{n:03}: {{ algorithm: api-key }}\n")).collect();
+    CALM.split("keysets:\n").next().unwrap().to_owned() + "keysets:\n" + &names.concat()
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl EmbeddedStore {
     /// # Errors
     /// If the store does not answer.
     pub async fn rekey_underway(&self) -> Result<Option<Underway>, RekeyError> {
-        self.apart(|inner, connection| inner.underway(connection)).await
+        self.apart(Inner::underway).await
     }
 
     /// Begins to change the master key, or goes on with a change that is under way (steps 1 and 2).
