@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::HeaderValue;
+use tokio::sync::SetOnce;
 use tokio::sync::futures::Notified;
 
 use crate::digest::Digest;
@@ -38,8 +39,8 @@ pub struct EnvironmentBoard {
     pub policy: ArcSwap<PolicyStanding>,
     /// When a pass was last carried through.
     pub last_pass: ArcSwapOption<Timestamp>,
-    /// Whether every keyset of the policy has been looked at once.
-    pub loaded: std::sync::atomic::AtomicBool,
+    /// Set when every keyset of the policy has been looked at once.
+    pub loaded: SetOnce<()>,
     keysets: ArcSwap<BTreeMap<KeysetName, Arc<Cell>>>,
 }
 
@@ -162,7 +163,7 @@ impl EnvironmentBoard {
             freshness,
             policy: ArcSwap::from_pointee(policy),
             last_pass: ArcSwapOption::empty(),
-            loaded: false.into(),
+            loaded: SetOnce::new(),
             keysets: ArcSwap::default(),
         }
     }

@@ -13,7 +13,9 @@ pub mod doctor;
 pub mod exit;
 mod export;
 pub mod kids;
+pub mod migrate;
 pub mod moment;
+mod online;
 pub mod paths;
 pub mod plan;
 pub mod status;
@@ -83,11 +85,12 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Approve(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Accept(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Init(args) => verbs::ask(&args.asked(VerbAsked::Init), &args.flags),
-        Command::Remove(args) => verbs::ask(&args.asked(VerbAsked::Remove), &args.flags),
+        Command::Remove(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Restored(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Import(args) => verbs::ask(&verbs::import::asked(&args)?, &args.flags),
         Command::Export(args) => export::export(&args),
         Command::Purge(args) => verbs::ask(&args.asked(), &args.flags),
+        Command::Migrate(args) => migrate::migrate(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::verify(&args),
         Command::Audit { command: AuditCommand::Tail(args) } => audit::tail(&args),
@@ -103,6 +106,13 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
 fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let folder = policy::load_folder(&args.policies.folder(), &args.policies.environments);
     let exit = if folder.is_sound() { Exit::Done } else { Exit::Error };
+    if args.online && folder.is_sound() {
+        let findings = online::findings(&folder)?;
+        if args.output.output == Output::Table {
+            say(&format!("{}\n", check::text(&folder, &Look::of_stdout())), exit)?;
+        }
+        return doctor::shown(&findings, false, args.output.output);
+    }
     match args.output.output {
         Output::Table => say(&check::text(&folder, &Look::of_stdout()), exit),
         Output::Json => say(&check::json(&folder)?, exit),

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 pub use facts::{FactName, Facts, HeldFacts};
 pub use history::{Change, HistoryEntry, Trigger};
-pub use intents::{Freeze, Intent, Intents};
+pub use intents::{Freeze, Intent, Intents, Journey, Moved};
 
 use crate::digest::Digest;
 use crate::jwk::{JwkSet, PublicJwk};
@@ -60,12 +60,25 @@ pub struct Document {
     /// Digests of the key specifications that have brought a rotation forward, so that two replicas with different policies
     /// cannot take turns for ever.
     pub started_specs: Vec<Digest>,
+    /// What the policy stated that the last decision was made under.
+    pub stated: Option<Stated>,
     /// When the signing key last changed over from one key to another.
     pub rotated_at: Option<Timestamp>,
     /// Generation and digest of the latest predecessors, latest first.
     pub lineage: Vec<(Generation, Digest)>,
     /// What happened lately, oldest first. Bounded.
     pub history: Vec<HistoryEntry>,
+}
+
+/// What a policy stated when something was decided under it: so that replicas with different policies can name the fields in which
+/// they differ.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Four characters of a digest for each field, in the order of [`crate::rules::FIELDS`].
+    pub fields: String,
 }
 
 /// A key that has not signed yet.
@@ -259,6 +272,7 @@ impl Document {
             facts: HeldFacts::default(),
             intents: Intents::default(),
             started_specs: Vec::new(),
+            stated: None,
             rotated_at: None,
             lineage: Vec::new(),
             history: Vec::new(),

@@ -55,6 +55,15 @@ pub enum Event {
         /// Whether it had been altered by somebody else.
         drift: bool,
     },
+    /// A program that a target is handed to said something.
+    TargetSaid {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which target.
+        target: String,
+        /// What, shortened.
+        what: String,
+    },
     /// A key left the key set although a signer still reports that it uses it: it was waited for as long as the policy allows.
     UptakeOverrun {
         /// Which keyset.
@@ -66,14 +75,14 @@ pub enum Event {
         /// What it reports.
         generation: Generation,
     },
-    /// A file that is no target any more was taken away.
+    /// What was written to a place that is no target any more was taken away.
     TargetRemoved {
         /// Which keyset.
         keyset: KeysetId,
         /// Which target.
         target: String,
     },
-    /// A file that is no target any more could not be taken away, and is keyrota's business no longer.
+    /// What was written to a place that is no target any more could not be taken away, and is keyrota's business no longer.
     TargetLeft {
         /// Which keyset.
         keyset: KeysetId,
@@ -119,6 +128,19 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An operator took a keyset a part of its way to another store.
+    Migrated {
+        /// Which.
+        keyset: KeysetId,
+        /// The generation in force there.
+        generation: Generation,
+        /// Which part, as half a sentence.
+        what: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// The wall clock was set.
     ClockSet {
         /// By how much.
@@ -149,6 +171,7 @@ pub enum EventKind {
     UptakeOverrun,
     Accepted,
     Removed,
+    Migrated,
 }
 
 impl EventKind {
@@ -171,6 +194,7 @@ impl EventKind {
             Self::UptakeOverrun => "uptake-overrun",
             Self::Accepted => "accepted",
             Self::Removed => "removed",
+            Self::Migrated => "migrated",
         }
     }
 }
@@ -182,6 +206,8 @@ pub enum Part {
     Store,
     /// What this host has seen before.
     Witness,
+    /// Another replica decides under another policy.
+    Policy,
     /// Making a key.
     Keygen,
     /// Writing the target of that name.
@@ -195,6 +221,7 @@ impl fmt::Display for Part {
         match self {
             Self::Store => f.write_str("the store"),
             Self::Witness => f.write_str("the witness"),
+            Self::Policy => f.write_str("one policy on all replicas"),
             Self::Keygen => f.write_str("the making of keys"),
             Self::Target(name) => write!(f, "target {name}"),
             Self::Probe(url) => write!(f, "probe {url}"),
@@ -226,6 +253,7 @@ impl fmt::Display for Event {
             Self::TroubleOver { keyset, part } => write!(f, "{keyset}: {part} works again"),
             Self::TargetWritten { keyset, target, drift: false } => write!(f, "{keyset}: wrote {target}"),
             Self::TargetWritten { keyset, target, drift: true } => write!(f, "{keyset}: {target} had been altered; repaired"),
+            Self::TargetSaid { keyset, target, what } => write!(f, "{keyset}: {target} said: {what}"),
             Self::UptakeOverrun { keyset, kid, signer, generation } => write!(
                 f,
                 "{keyset}: key {kid} left although signer {signer} still reports generation {generation}: its tokens are rejected; \
@@ -233,13 +261,15 @@ impl fmt::Display for Event {
             ),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
-                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}; hint: remove it by hand")
+                let hint = if what.contains("; hint: ") { "" } else { "; hint: remove it by hand" };
+                write!(f, "{keyset}: {target} is no target any more and was left as it is: {what}{hint}")
             }
             Self::StoreUnavailable { environment, what } => write!(f, "{environment}: {what}"),
             Self::StoreBack { environment } => write!(f, "{environment}: the store answers again"),
             Self::Accepted { keyset, by } => write!(f, "{keyset}: {by} accepted that its document is gone"),
             Self::ClockAccepted { environment, by } => write!(f, "{environment}: {by} accepted the wall clock as it is"),
             Self::Removed { keyset, by, reason, .. } => write!(f, "{keyset}: {by} removed it with everything it wrote ({reason})"),
+            Self::Migrated { keyset, what, by, reason, .. } => write!(f, "{keyset}: {what}, in the name of {by} ({reason})"),
             Self::ClockSet { by } => write!(f, "the wall clock was set by {by} against the boot clock; nothing rotates until they agree"),
             Self::ClockBack => f.write_str("wall clock and boot clock agree again"),
         }

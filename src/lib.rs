@@ -10,8 +10,8 @@
 //! | words | [`time`] [`name`] [`url`] [`digest`] [`secret`] [`key`] [`jwk`] [`document`] [`policy`] [`rules`] [`observed`] [`clock`] [`event`] | values that are valid by construction; pure |
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
 //! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] [`webhook`] | effects, each behind a trait |
-//! | work | [`reconcile`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
-//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
+//! | work | [`reconcile`] [`migrate`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
+//! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`systemd`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
 //!
 //! Imports go downward only (`tests/tidy.rs` holds that). Events go up as values, effects go down through ports. To know the daemon,
 //! read this page, [`document`] and [`lifecycle`]; the rest follows.
@@ -47,6 +47,7 @@ pub mod key;
 pub mod keygen;
 pub mod lifecycle;
 pub mod metrics;
+pub mod migrate;
 pub mod name;
 pub mod observed;
 pub mod operator;
@@ -60,6 +61,7 @@ pub mod secret;
 pub mod sqlite;
 pub mod status_report;
 pub mod store;
+pub mod systemd;
 pub mod time;
 pub mod url;
 pub mod waits;

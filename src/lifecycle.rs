@@ -18,8 +18,8 @@ mod uptake;
 pub use step::{Reason, Step, StepKind, apply};
 pub use uptake::laggards;
 
-use crate::document::{Document, Incoming, MOST_LIVE_KEYS, Trigger};
-use crate::name::{Generation, Kid, SignerName};
+use crate::document::{Document, Incoming, Journey, MOST_LIVE_KEYS, Trigger};
+use crate::name::{Generation, KeysetId, Kid, SignerName};
 use crate::observed::{Fault, Observed};
 use crate::rules::{Rules, Standing};
 use crate::time::{Span, Timestamp};
@@ -134,6 +134,16 @@ pub enum Because {
     },
     /// Signers that have had no time to report since this process began to serve.
     Unheard,
+    /// Nothing: the keyset goes on in another store.
+    MovedTo {
+        /// Where, when and by whom, as a sentence.
+        what: String,
+    },
+    /// Everybody who may still read the store that the keyset came from.
+    MovedFrom {
+        /// Which store.
+        store: String,
+    },
     /// Room for another live key.
     Full,
 }
@@ -162,6 +172,16 @@ pub fn next(document: &Document, rules: &Rules, observed: &Observed) -> Decision
     }
 }
 
+/// That a document is sealed, as a sentence: whoever would change it is told this.
+pub fn moved_to(id: &KeysetId, journey: &Journey) -> String {
+    let (store, at, by) = (&journey.store, journey.intent.at, &journey.intent.by);
+    let environment = &id.environment;
+    format!(
+        "it moved to the {store} at {at} by {by}, so here it is served and changed no more; hint: merge the policy that names that store \
+         and `keyrota reload --wait`; or `keyrota migrate {environment} --back`"
+    )
+}
+
 type Chosen = Option<(Step, Reason)>;
 
 /// One keyset, its rules and what was seen: what every rule below looks at.
@@ -175,6 +195,9 @@ struct Case<'a> {
 impl Case<'_> {
     /// A clock or a document that cannot be trusted: nothing at all is decided, until the moment that it names if that is known.
     fn fault(&self) -> Option<(Option<Timestamp>, Because)> {
+        if let Some(journey) = self.document.intents.moved_to() {
+            return Some((None, Because::MovedTo { what: moved_to(&self.document.id, journey) }));
+        }
         match &self.observed.fault {
             Some(Fault::ClocksParted { by }) => {
                 let what = format!("the wall clock was set by {by} against the boot clock, more than clock_skew {}", self.skew());
@@ -226,6 +249,11 @@ impl Case<'_> {
     fn broken_policy(&self) -> Option<Because> {
         let what = "its policy file is broken, so nothing scheduled begins; hint: `keyrota check` says where".to_owned();
         (self.rules.standing == Standing::Broken).then_some(Because::Policy { what })
+    }
+
+    /// What a scheduled step waits for while the store that the keyset came from may still be read.
+    fn arrival(&self) -> Option<Because> {
+        self.document.intents.moved_from().map(|journey| Because::MovedFrom { store: journey.store.clone() })
     }
 
     fn skew(&self) -> Span {

@@ -185,6 +185,9 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
     let cause = Cause { now, trigger: verb.trigger(), reason: intent.reason.clone(), by: Some(intent.by.clone()) };
     let promise = Promise { propagation: waits.propagation, retention: waits.retention };
     let mut draft = Draft::of(document, Some(document.digest()), cause, promise);
+    if rules.in_force() {
+        draft.note_stated(rules.stated());
+    }
     match verb {
         Verb::Rotate => draft.request_rotation(Some(intent)),
         Verb::RotateNow => match successor(document, now) {

@@ -37,7 +37,7 @@ pub use probe::{Probe, Probed};
 pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfile, VerifierProfile};
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
-pub use target::{Audience, FileTarget, STATE_DIR, TargetFormat};
+pub use target::{Audience, AwsSecretTarget, ExecTarget, FileTarget, STATE_DIR, Target, TargetFormat};
 pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
@@ -94,7 +94,7 @@ pub struct KeysetPolicy {
     /// When the signing key may change over by schedule; `None`: at any time.
     pub window: Option<Window>,
     /// What is written outside the store.
-    pub publish: Vec<FileTarget>,
+    pub publish: Vec<Target>,
     /// Who is told what happens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub webhooks: Vec<Webhook>,
@@ -288,8 +288,14 @@ fn environment(path: &Path, root: &Node, report: &mut Report) -> Option<Environm
 fn keysets(root: &Node, store: &StoreConfig, report: &mut Report) -> BTreeMap<KeysetName, KeysetPolicy> {
     let defaults = root.get("defaults");
     let mut found = BTreeMap::new();
-    let mut resolver =
-        resolve::Resolver { store, defaults, report, taken: BTreeMap::new(), windows: BTreeMap::new(), default_excuse_used: false };
+    let mut resolver = resolve::Resolver {
+        store,
+        defaults,
+        report,
+        taken: target::Taken::default(),
+        windows: BTreeMap::new(),
+        default_excuse_used: false,
+    };
     let keysets = root.get("keysets").map(Node::entries).unwrap_or_default();
     for (name, node) in keysets {
         let Ok(name) = name.parse::<KeysetName>() else { continue };

@@ -32,7 +32,7 @@ use crate::lifecycle::{self, Decision};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed, SignerReport};
 use crate::operator::{self, Refusal, Verb};
-use crate::policy::{FileTarget, Probe};
+use crate::policy::{Probe, Target};
 use crate::publish::Targets;
 use crate::rules::Rules;
 use crate::store::{Mark, Revision, Store, StoreError};
@@ -109,13 +109,13 @@ pub enum Order {
     Failed(String),
 }
 
-/// What a policy asks of one keyset: the rules for deciding, and the files for projecting.
+/// What a policy asks of one keyset: the rules for deciding, and the places for projecting.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// The rules.
     pub rules: Arc<Rules>,
-    /// The file targets.
-    pub targets: Arc<[FileTarget]>,
+    /// The places outside the store.
+    pub targets: Arc<[Target]>,
     /// The key sets that are looked at from outside.
     pub probes: Arc<[Probe]>,
     /// The only day (UTC) on which the keyset may be created if the store has none; `None`: any day.
@@ -130,7 +130,7 @@ pub struct Reconciler<P: Ports> {
     freshness: Arc<Freshness>,
     wanted: BTreeMap<KeysetName, Wanted>,
     keysets: BTreeMap<KeysetName, Keyset>,
-    /// Keysets that must be looked at in every pass: they have files that somebody may alter.
+    /// Keysets that must be looked at in every pass: they have places that somebody may alter.
     watched: BTreeSet<KeysetName>,
     /// When which keyset is to be looked at: one entry for each that waits for a moment.
     deadlines: BTreeSet<(Timestamp, KeysetName)>,
@@ -317,7 +317,11 @@ impl<P: Ports> Reconciler<P> {
     /// Gives a keyset the wishes of its policy, or those of an orphan.
     fn assign(&mut self, name: &KeysetName) {
         let Some(keyset) = self.keysets.get_mut(name) else { return };
-        keyset.wanted = self.wanted.get(name).cloned();
+        let wanted = self.wanted.get(name).cloned();
+        if keyset.wanted != wanted || keyset.ruled_since.is_none() {
+            keyset.ruled_since = Some(self.ports.clock().wall);
+        }
+        keyset.wanted = wanted;
         keyset.keep_wanted_probes();
         let orphaned = keyset.wanted.is_none() && !keyset.places.is_empty();
         if orphaned || keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {

@@ -2,10 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Document, Facts};
+use crate::digest::Digest;
+use crate::document::{Document, FactName, Facts};
 use crate::key::KeySpec;
 use crate::policy::{KeysetPolicy, Mode, Probed, Source, Start, StoreConfig, VerifierShape, Window};
 use crate::time::Span;
+
+/// The fields of a policy that decisions rest on, by their names there. Only ever appended to.
+pub const FIELDS: [&str; 17] = [
+    "algorithm",
+    "source",
+    "rotate_every",
+    "max_age",
+    "rollback_window",
+    "jitter",
+    "rotation_window",
+    "mode",
+    "verifier",
+    "token_ttl",
+    "verifier_refresh",
+    "signer_refresh",
+    "verifier_retry",
+    "clock_skew",
+    "cache_max_age",
+    "store.sweep_every",
+    "margin",
+];
+
+/// How many characters of a field's digest are kept: enough to see a difference, and few enough for a document.
+const STATED_LENGTH: usize = 4;
 
 /// The rules of one keyset. Written down in status reports, so that a plan can be made elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +106,34 @@ impl Rules {
         }
     }
 
+    /// Some characters of a digest of each of [`FIELDS`], in their order.
+    pub fn stated(&self) -> String {
+        let short = |value: serde_json::Result<String>| {
+            let digest = Digest::of(value.unwrap_or_default().as_bytes()).to_string();
+            digest.chars().take(STATED_LENGTH).collect::<String>()
+        };
+        let own = [
+            serde_json::to_string(&self.spec),
+            serde_json::to_string(&self.source),
+            serde_json::to_string(&self.rotate_every),
+            serde_json::to_string(&self.max_age),
+            serde_json::to_string(&self.rollback_window),
+            serde_json::to_string(&self.jitter),
+            serde_json::to_string(&self.window),
+            serde_json::to_string(&self.mode),
+            serde_json::to_string(&self.verifier),
+        ];
+        let facts = FactName::ALL.map(|fact| serde_json::to_string(&self.facts.get(fact)));
+        own.into_iter().chain(facts).map(short).collect()
+    }
+
+    /// The fields in which a policy differs that was stated so; all of one that states other fields than this version knows.
+    pub fn differing(&self, stated: &str) -> Vec<&'static str> {
+        let own = self.stated();
+        let part = |text: &str, n: usize| text.get(n * STATED_LENGTH..(n + 1) * STATED_LENGTH).map(str::to_owned);
+        FIELDS.into_iter().enumerate().filter(|(n, _)| part(&own, *n) != part(stated, *n)).map(|(_, field)| field).collect()
+    }
+
     /// Whether keys may be made, thrown away and changed over on the word of this policy.
     pub fn in_force(&self) -> bool {
         self.standing == Standing::InForce
@@ -111,5 +164,23 @@ impl Rules {
             probed: Probed::default(),
             standing: Standing::Orphaned,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_that_differ_are_named() {
+        let id = "test/a".parse().unwrap();
+        let rules = Rules::orphan(&Document::empty(id, crate::key::KeyClass::Hmac));
+        assert_eq!(rules.stated().len(), FIELDS.len() * STATED_LENGTH);
+        assert!(rules.differing(&rules.stated()).is_empty());
+        let mut other = Rules { rotate_every: Span::days(7), mode: Mode::Auto, ..rules.clone() };
+        other.facts.token_ttl = Span::hours(2);
+        other.facts.margin = Span::minutes(1);
+        assert_eq!(rules.differing(&other.stated()), ["rotate_every", "mode", "token_ttl", "margin"]);
+        assert_eq!(rules.differing("").len(), FIELDS.len(), "of what was not stated nothing is known to be the same");
     }
 }

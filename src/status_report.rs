@@ -4,6 +4,7 @@
 //! not know.
 
 pub mod doctor;
+pub mod migrate;
 pub mod verbs;
 
 use serde::{Deserialize, Serialize};
@@ -170,7 +171,7 @@ pub struct OverdueReport {
 /// Something that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleReport {
-    /// With what: `store`, `witness`, `keygen`, `target`, `probe`.
+    /// With what: `store`, `witness`, `policy`, `keygen`, `target`, `probe`.
     pub part: String,
     /// As a sentence.
     pub what: String,

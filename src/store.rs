@@ -94,8 +94,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes a keyset for good, if the store still holds `expected`. Whoever looks afterwards finds nothing of that name and hears of
     /// it through [`Store::changes`]; the name can be used anew. An adapter whose store keeps what was deleted may write a last
-    /// version that says so and bears no key, and answer as if nothing were there.
-    fn remove(&self, keyset: &KeysetName, expected: &Revision) -> impl Future<Output = Result<(), SwapError>> + Send;
+    /// version that says so and bears no key, and answer as if nothing were there. A store that lets a removal be undone does so for
+    /// `recovery`; the others have no use for it.
+    fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> impl Future<Output = Result<(), SwapError>> + Send;
 
     /// What has changed since `mark`, this process's own writes included. Cheap when nothing has.
     fn changes(&self, mark: &Mark) -> impl Future<Output = Result<Changes, StoreError>> + Send;
@@ -109,6 +110,9 @@ pub trait Store: Send + Sync + 'static {
         512
     }
 }
+
+/// For how long a removal can be undone, unless somebody says otherwise, in a store that has such a thing.
+pub const RECOVERY: Span = Span::days(30);
 
 /// A document of another environment has no place in a store.
 fn check_environment(own: &EnvironmentName, next: &Document) -> Result<(), SwapError> {

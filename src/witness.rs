@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
-use crate::policy::FileTarget;
+use crate::policy::Target;
 use crate::probe::ProbeMemory;
 use crate::time::Timestamp;
 
@@ -46,18 +46,18 @@ const fn is_not(flag: &bool) -> bool {
     !*flag
 }
 
-/// What this host remembers of one file that it writes.
+/// What this host remembers of one place that it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PlaceMemory {
     /// For verifiers: since when, without a break, the place has carried the kid. For signers: since when it has not named it.
     pub since: BTreeMap<Kid, Timestamp>,
     /// What was asked of it, so that it can be taken away when it is asked no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<FileTarget>,
+    pub target: Option<Target>,
     /// The digest of what was last written there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Digest>,
-    /// The file's change time after that write.
+    /// When the place had changed last after that write, where places tell that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Timestamp>,
 }

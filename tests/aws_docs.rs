@@ -22,7 +22,7 @@ fn texts(value: &Value) -> Vec<&str> {
 #[test]
 fn iam_policies_are_what_iam_reads() {
     let policies = blocks("json");
-    assert_eq!(policies.len(), 3);
+    assert_eq!(policies.len(), 6);
     for policy in &policies {
         let policy: Value = serde_json::from_str(policy).unwrap();
         assert_eq!(policy["Version"], "2012-10-17");
@@ -45,15 +45,34 @@ fn iam_policies_are_what_iam_reads() {
 
 #[test]
 fn the_daemon_is_allowed_what_it_calls_and_no_more() {
-    let policy: Value = serde_json::from_str(&blocks("json")[0]).unwrap();
-    let statements = policy["Statement"].as_array().unwrap();
-    let allowed: BTreeSet<&str> = statements.iter().flat_map(|s| texts(&s["Action"])).collect();
+    let read = |n: usize| serde_json::from_str::<Value>(&blocks("json")[n]).unwrap();
+    let (always, optional) = (read(0), read(1));
+    let actions = |policy: &Value| -> BTreeSet<String> {
+        policy["Statement"].as_array().unwrap().iter().flat_map(|s| texts(&s["Action"])).map(str::to_owned).collect()
+    };
+    let (mut allowed, deletes) = (actions(&always), actions(&optional));
+    assert_eq!(deletes, BTreeSet::from(["secretsmanager:DeleteSecret".to_owned()]));
+    assert!(allowed.is_disjoint(&deletes), "deleting is a statement of its own");
+    allowed.extend(deletes);
     let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/aws.rs")).unwrap();
-    let list = source.split("OPERATIONS: [&str; 7] = [").nth(1).unwrap().split(']').next().unwrap();
+    let list = source.split("OPERATIONS: [&str; 8] = [").nth(1).unwrap().split(']').next().unwrap();
     let called = list.split('"').skip(1).step_by(2).map(|operation| format!("secretsmanager:{operation}"));
     let also = ["secretsmanager:TagResource", "kms:GenerateDataKey", "kms:Decrypt"].map(str::to_owned);
     let wanted: BTreeSet<String> = called.chain(also).collect();
-    assert_eq!(allowed, wanted.iter().map(String::as_str).collect());
+    assert_eq!(allowed, wanted);
+    let statement = &read(4)["Statement"][0];
+    assert_eq!(statement["Action"], "secretsmanager:DeleteSecret");
+    assert!(statement["Resource"].as_str().unwrap().ends_with("/*.jwks-??????"), "never a secret with private keys in it");
+}
+
+#[test]
+fn the_target_in_the_docs_is_read() {
+    let (store, publish) = (blocks("yaml").remove(0), blocks("yaml").remove(1));
+    let facts = "algorithm: ES256\n    token_ttl: 1h\n    verifier_refresh: 15m\n    signer_refresh: 1h";
+    let text = format!("version: 1\nenvironment: production\n{store}keysets:\n  user-sessions:\n    {facts}\n{publish}");
+    let (policy, _) = keyrota::policy::parse("production.yaml".as_ref(), &text).unwrap();
+    let names: Vec<_> = policy.keysets.values().flat_map(|keyset| &keyset.publish).map(keyrota::policy::Target::name).collect();
+    assert_eq!(names, ["aws-secret:keyrota/production/user-sessions.jwks"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use keyrota::http::operators::Readiness;
 use keyrota::http::serve::Limits;
 use keyrota::key::Algorithm;
 use keyrota::policy::SignerAccess;
+use keyrota::status_report::migrate::MigrateReport;
 use keyrota::status_report::verbs::VerbReport;
 use keyrota::status_report::{ErrorReport, ReloadReport, StatusReport};
 use keyrota::time::Span;
@@ -89,13 +90,26 @@ async fn what_has_no_key_set_is_one_answer() {
 #[tokio::test]
 async fn while_keysets_are_loaded_nobody_is_told_that_there_is_none() {
     let host = Host::verifiers().await;
-    confirm(&host.environment);
-    host.environment.loaded.store(false, std::sync::atomic::Ordering::Release);
+    host.environment.freshness.confirm(fixture::noon(), fixture::noon());
     assert_eq!(host.ask("GET", USERS, "").await.status, 200, "what is loaded is served");
-    for path in ["/demo/new/.well-known/jwks.json", "/demo/nosuch/.well-known/jwks.json"] {
-        let answer = host.ask("GET", path, "").await;
-        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{path}");
+    let paths = ["/demo/new/.well-known/jwks.json", "/demo/nosuch/.well-known/jwks.json"];
+    for waiting in [host.begin("GET", paths[0]).await, host.begin("GET", paths[1]).await] {
+        let answer = waiting.answer().await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "the start takes too long");
     }
+}
+
+#[tokio::test]
+async fn who_asks_before_the_first_look_is_answered_after_it() {
+    let host = Host::verifiers().await;
+    host.environment.freshness.confirm(fixture::noon(), fixture::noon());
+    let cell = host.environment.keyset("new").unwrap();
+    let waiting = host.begin("GET", "/demo/new/.well-known/jwks.json").await;
+    host.until_one_waits_for_the_start().await;
+    cell.serve(Some(&Arc::new(document("demo/new", Algorithm::ES256, 3))));
+    confirm(&host.environment);
+    assert_eq!(waiting.answer().await.status, 200);
+    assert_eq!(host.ask("GET", "/demo/nosuch/.well-known/jwks.json", "").await.status, 404, "now it is known");
 }
 
 #[tokio::test]
@@ -148,7 +162,7 @@ async fn readiness_follows_loading_and_freshness() {
     assert_eq!(ready.status, 503);
     let readiness: Readiness = serde_json::from_slice(&ready.body).unwrap();
     assert!(!readiness.ready && readiness.why[0].because.contains("loaded"), "{readiness:?}");
-    host.environment.loaded.store(true, std::sync::atomic::Ordering::Release);
+    let _ = host.environment.loaded.set(());
     let readiness: Readiness = serde_json::from_slice(&host.ask("GET", "/readyz", "").await.body).unwrap();
     assert!(readiness.why[0].because.contains("store"), "{readiness:?}");
     confirm(&host.environment);
@@ -363,6 +377,18 @@ async fn a_stop_ends_waits_and_finishes_requests() {
 }
 
 #[tokio::test]
+async fn who_was_let_in_before_a_stop_may_still_ask() {
+    let host = Host::verifiers().await;
+    confirm(&host.environment);
+    let silent = host.begin("", "").await;
+    // Connections are taken in their order, so the silent one was before this.
+    assert_eq!(host.ask("GET", USERS, "").await.status, 200);
+    let served = host.stop();
+    assert_eq!(silent.ask(USERS).await.status, 200);
+    served.await.unwrap();
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_wait_for_a_place() {
     let host = Host::verifiers_with(Limits { connections: 1, per_uid: 1 }).await;
     confirm(&host.environment);
@@ -443,6 +469,21 @@ async fn verbs_are_for_the_same_people_and_bear_their_names() {
     assert_eq!(host.ask("GET", "/v1/doctor?environment=demo", "").await.status, 200);
     assert_eq!(host.ask("GET", "/v1/audit?since=soon", "").await.status, 400);
     assert_eq!(host.ask("GET", "/v1/audit?since=2026-01-01T00:00:00Z", "").await.body, b"{}\n");
+}
+
+#[tokio::test]
+async fn a_move_is_asked_for_by_the_same_people_in_their_names() {
+    let post = |body: &str| {
+        format!("POST /v1/migrate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let erase = r#"{"environment":"demo","part":"erase","recovery":"30d","reason":"why"}"#;
+    assert_eq!(Host::control(Outsider::Other).raw(&post(erase)).await.status, 403);
+    let host = Host::control(Outsider::App);
+    let answer = host.raw(&post(erase)).await;
+    let report: MigrateReport = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, report.by.as_str(), report.notes), (200, "app (1000)", vec!["why".to_owned()]));
+    assert_eq!(host.raw(&post(&erase.replace("erase", "burn"))).await.status, 400);
+    assert_eq!(host.ask("GET", "/v1/migrate", "").await.header("allow"), Some("POST"));
 }
 
 impl Answer {

@@ -258,7 +258,7 @@ impl Store for Unlucky {
     async fn swap(&self, _: Option<&Revision>, _: &Document) -> Result<Revision, SwapError> {
         Err(SwapError::Conflict)
     }
-    async fn remove(&self, _: &KeysetName, _: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, _: &KeysetName, _: &Revision, _: Span) -> Result<(), SwapError> {
         Err(SwapError::Conflict)
     }
     async fn changes(&self, _: &Mark) -> Result<Changes, StoreError> {

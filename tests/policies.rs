@@ -7,7 +7,7 @@ use std::path::Path;
 
 use keyrota::key::{Algorithm, KeySpec, SecretEncoding};
 use keyrota::policy::{
-    Audience, Fault, KeysetPolicy, Mode, Policy, Source, StoreConfig, TargetFormat, Warning, load_folder, parse, schema,
+    Audience, Fault, KeysetPolicy, Mode, Policy, Source, StoreConfig, Target, TargetFormat, Warning, load_folder, parse, schema,
 };
 use keyrota::time::Span;
 
@@ -43,7 +43,7 @@ fn the_demo_rotates_in_seconds() {
         assert!(keyset.most_live_keys() <= 3);
         assert!(keyset.unsafe_reason.is_some());
     }
-    let target = &keyset(&demo, "user-sessions").publish[0];
+    let Target::File(target) = &keyset(&demo, "user-sessions").publish[0] else { panic!("a file") };
     assert_eq!((target.format, target.audience, target.mode), (TargetFormat::Jwks, Audience::Verifiers, 0o644));
     assert_eq!(target.beside("/s".as_ref()).path, Path::new("/s/demo/user-sessions.jwks.json"));
 }
@@ -65,7 +65,8 @@ fn the_development_policy_says_what_it_says() {
         "a profile of its own beats an inherited figure"
     );
     assert_eq!(keyset(&development, "algolia-agent-studio").source, Source::External);
-    assert_eq!(keyset(&development, "inkeep-agents").publish[0].mode, 0o600);
+    let Target::File(pem) = &keyset(&development, "inkeep-agents").publish[0] else { panic!("a file") };
+    assert_eq!(pem.mode, 0o600);
     assert_eq!(keyset(&development, "partner-api").mode, Mode::Approve);
     assert_eq!(keyset(&development, "partner-api").facts.token_ttl, Span::ZERO);
     let KeySpec::Hmac { bytes, prefix, encoding, .. } = &keyset(&development, "webhooks").spec else { panic!("an HMAC secret") };
@@ -145,6 +146,23 @@ const LAWS: &[(&str, &str, &str, &str)] = &[
     ("kind: embedded", "publish: [file: {path: /a, format: jwks}, file: {path: /b, format: jwks}]", "publish: [file: {path: /a, format: jwks}, file: {path: /a, format: jwks}]", "are in each other's way"),
     ("kind: embedded", "publish: [file: {path: /a/x, format: pem}, file: {path: /a/y, format: pem}]", "publish: [file: {path: /a/x, format: jwks}, file: {path: /a, format: pem}]", "are in each other's way"),
     ("kind: embedded", "publish: [file: {path: /a, format: document, mode: '0640'}]", "publish: [file: {path: /a, format: document, mode: '0644'}]", "lets everybody on the machine at a secret"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: jwks}]", "publish: [exec: {argv: [bin/x], format: jwks}]", "`bin/x` is not an absolute path"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: jwks}]", "publish: [exec: {argv: [], format: jwks}]", "names no program"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x, ''], format: jwks}]", "publish: [exec: {argv: [/bin/../x], format: jwks}]", "is not an absolute path"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: document}]", "publish: [exec: {argv: [/bin/x], format: pem}]", "`pem` is two files"),
+    ("kind: embedded", "algorithm: HS256, publish: [exec: {argv: [/bin/x], format: env}]", "publish: [exec: {argv: [/bin/x], format: env}]", "`env` holds one-line secrets"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: document}]", "publish: [exec: {argv: [/bin/x], format: document, for: verifiers}]", "which verifiers must not have"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: jwks, timeout: 10m}]", "publish: [exec: {argv: [/bin/x], format: jwks, timeout: 10m1s}]", "10m1s is not from 1s to 10m"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: jwks, read_back: [/bin/y], read_back_every: 1s}]", "publish: [exec: {argv: [/bin/x], format: jwks, read_back: [/bin/y], read_back_every: 999ms}]", "999ms is not from 1s to 1d"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: jwks, read_back: [/bin/y]}]", "publish: [exec: {argv: [/bin/x], format: jwks, read_back: [y]}]", "`y` is not an absolute path"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x], format: jwks}]", "publish: [exec: {argv: [/bin/x], format: jwks, read_back_every: 1m}]", "says how often `read_back` is run, and there is none"),
+    ("kind: embedded", "publish: [exec: {argv: [/bin/x, a], format: jwks}, exec: {argv: [/bin/x, b], format: jwks}]", "publish: [exec: {argv: [/bin/x], format: jwks}, exec: {argv: [/bin/x], format: jwks}]", "is the same as keysets.k.publish[0] (line 5)"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "signer_refresh: 1h, publish: [aws_secret: {format: document}]", "holds the public key set and nothing else"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: keyrota/t/x.y}]", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: other/x.y}]", "does not begin with the store's prefix `keyrota/t/`"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: keyrota/t/x.y}]", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: keyrota/t/x}]", "is the name that the secret of a keyset `x` would have"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: keyrota/t/x.y}]", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: 'keyrota/t/x y'}]", "cannot be a secret's name"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}, aws_secret: {format: jwks}]", "is the target of keysets.k.publish[0].aws_secret.name (line 5) already"),
+    ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "algorithm: HS256, signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "`aws_secret` holds public keys"),
     ("kind: embedded", "unsafe: {reason: x}, verifier_refresh: 1m", "unsafe: {reason: ''}, verifier_refresh: 1m", "is blank"),
     ("kind: embedded", "signers: [user: a]", "signers: [user: 'a b']", "is not a user or group"),
     ("kind: embedded", "probe: [{jwks_url: 'https://a/k'}]", "probe: [{jwks_url: 'http://a/k'}]", "is plain http"),
@@ -263,6 +281,29 @@ fn warnings_tell_what_is_lawful_and_odd() {
     let (policy, warnings) = parse("t.yaml".as_ref(), &text.replace("signer_refresh: 5m", "signer_refresh: 1h")).unwrap();
     assert!(warnings[0].to_string().contains("`keyrota/t/inkeep-agents` ends in `-` and six characters"), "{warnings:?}");
     assert!(policy.store.is_shared() && policy.store.store_refresh() == Span::minutes(7) + Span::seconds(5));
+}
+
+#[test]
+fn targets_of_every_kind_are_read() {
+    let exec = "exec: {argv: [/usr/local/bin/push, --to, edge], format: jwks, timeout: 5s, read_back: [/usr/local/bin/show]}";
+    let fields = format!("{}, publish: [aws_secret: {{format: jwks}}, {exec}]", PAIR.replace("signer_refresh: 5m", "signer_refresh: 1h"));
+    let (policy, _) = one("kind: aws-secrets-manager, prefix: a/", &fields).unwrap();
+    let publish = &keyset(&policy, "k").publish;
+    let names: Vec<_> = publish.iter().map(Target::name).collect();
+    assert_eq!(names, ["aws-secret:a/k.jwks", "exec:/usr/local/bin/push --to edge"]);
+    assert!(publish.iter().all(|target| target.audience() == Audience::Verifiers));
+    let Target::Exec(exec) = &publish[1] else { panic!() };
+    assert_eq!(
+        (exec.timeout, exec.read_back_every, exec.read_back.as_deref()),
+        (Span::seconds(5), Span::minutes(1), Some(&["/usr/local/bin/show".to_owned()][..]))
+    );
+    // What the witness remembers of them is read as what it was.
+    for target in publish {
+        let line = serde_json::to_string(target).unwrap();
+        assert_eq!(serde_json::from_str::<Target>(&line).unwrap(), *target, "{line}");
+    }
+    let faults = sentences(one("kind: embedded", &fields));
+    assert!(faults.len() == 1 && faults[0].contains("needs this environment's documents to be in AWS Secrets Manager"), "{faults:?}");
 }
 
 #[test]

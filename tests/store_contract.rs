@@ -8,7 +8,7 @@ use keyrota::name::KeysetName;
 use keyrota::store::embedded::{EmbeddedStore, EnvironmentStore};
 use keyrota::store::master_key::MasterKeySource;
 use keyrota::store::memory::MemoryStore;
-use keyrota::store::{Store as _, SwapError};
+use keyrota::store::{RECOVERY, Store as _, SwapError};
 
 struct InMemory(MemoryStore);
 
@@ -42,7 +42,7 @@ impl Fixture for Embedded {
     async fn remove(&self, keyset: &KeysetName) {
         let store = self.open();
         let revision = store.load(keyset).await.unwrap().unwrap().revision;
-        store.remove(keyset, &revision).await.unwrap();
+        store.remove(keyset, &revision, RECOVERY).await.unwrap();
     }
 }
 
@@ -50,11 +50,11 @@ async fn a_removal_is_a_compare_and_swap(fixture: &impl Fixture) {
     let store = fixture.open();
     let (document, first_at) = contract::create(&store, "a").await;
     let second_at = store.swap(Some(&first_at), &contract::next(&document, "two")).await.unwrap();
-    assert_eq!(store.remove(&contract::name("a"), &first_at).await, Err(SwapError::Conflict), "somebody else was first");
+    assert_eq!(store.remove(&contract::name("a"), &first_at, RECOVERY).await, Err(SwapError::Conflict), "somebody else was first");
     assert!(contract::loaded(&store, "a").await.is_some());
-    assert_eq!(store.remove(&contract::name("a"), &second_at).await, Ok(()));
-    assert_eq!(store.remove(&contract::name("a"), &second_at).await, Err(SwapError::Conflict), "it is gone already");
-    assert_eq!(store.remove(&contract::name("absent"), &second_at).await, Err(SwapError::Conflict));
+    assert_eq!(store.remove(&contract::name("a"), &second_at, RECOVERY).await, Ok(()));
+    assert_eq!(store.remove(&contract::name("a"), &second_at, RECOVERY).await, Err(SwapError::Conflict), "it is gone already");
+    assert_eq!(store.remove(&contract::name("absent"), &second_at, RECOVERY).await, Err(SwapError::Conflict));
     assert!(contract::loaded(&store, "a").await.is_none() && contract::loaded(&fixture.open(), "a").await.is_none());
     assert_eq!(store.swap(Some(&second_at), &contract::next(&document, "late")).await, Err(SwapError::Conflict));
     let (_, again) = contract::create(&store, "a").await;

@@ -14,7 +14,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
     ),
     ("decision: pure functions", &["waits", "lifecycle", "operator", "forecast"]),
     ("ports: what is outside", &["sqlite", "store", "witness", "publish", "keygen", "https", "probe", "webhook"]),
-    ("work: the passes and what they keep", &["freshness", "reconcile", "board", "invariant"]),
+    ("work: the passes and what they keep", &["freshness", "reconcile", "migrate", "board", "invariant"]),
     ("shell: processes and people", &["http", "metrics", "status_report", "picture", "cli", "daemon", "audit", "systemd", "main"]),
 ];
 const SHELL: usize = 4;

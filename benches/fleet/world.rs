@@ -19,9 +19,10 @@ use keyrota::key::{Algorithm, Key, KeySpec, KidFormat};
 use keyrota::keygen;
 use keyrota::name::{EnvironmentName, KeysetId, KeysetName};
 use keyrota::policy::{Mode, Source, Start, VerifierShape};
-use keyrota::publish::Files;
+use keyrota::publish::{Places, Programs};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Reconciler, Status, Wanted};
 use keyrota::rules::{Rules, Standing};
+use keyrota::store::aws::sdk::SdkCalls;
 use keyrota::store::memory::MemoryStore;
 use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
 use keyrota::time::{Span, Timestamp};
@@ -99,8 +100,8 @@ impl<S: Store> Store for Counted<S> {
         self.swaps.fetch_add(1, Ordering::Relaxed);
         self.store.swap(expected, next).await
     }
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
-        self.store.remove(keyset, expected).await
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
+        self.store.remove(keyset, expected, recovery).await
     }
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);
@@ -152,7 +153,7 @@ pub struct World<S, W> {
     pub board: Board,
     environment: Arc<EnvironmentBoard>,
     witness: W,
-    files: Files,
+    places: Places<SdkCalls>,
     clock: Mutex<Reading>,
 }
 
@@ -165,7 +166,9 @@ impl<S: Store, W: Witness> World<S, W> {
         board.put(Arc::clone(&environment));
         let store = Counted { store, reads: AtomicU64::new(0), swaps: AtomicU64::new(0), looks: AtomicU64::new(0) };
         let clock = Mutex::new(Reading { wall, boot: Span::hours(1) });
-        Arc::new(Self { store, stock: Stock::default(), board, environment, witness, files: Files, clock })
+        let (done, _) = tokio::sync::mpsc::unbounded_channel();
+        let places = Places::new(Programs::new(done), None);
+        Arc::new(Self { store, stock: Stock::default(), board, environment, witness, places, clock })
     }
 
     /// A reconciler of `keysets` keysets in this world.
@@ -219,7 +222,7 @@ impl<S: Store, W: Witness> Ports for World<S, W> {
     type Store = Counted<S>;
     type Witness = W;
     type Keys = Stock;
-    type Targets = Files;
+    type Targets = Places<SdkCalls>;
 
     fn store(&self) -> &Counted<S> {
         &self.store
@@ -230,8 +233,8 @@ impl<S: Store, W: Witness> Ports for World<S, W> {
     fn keys(&self) -> &Stock {
         &self.stock
     }
-    fn targets(&self) -> &Files {
-        &self.files
+    fn targets(&self) -> &Places<SdkCalls> {
+        &self.places
     }
     fn clock(&self) -> Reading {
         *self.clock.lock().unwrap()

@@ -82,6 +82,8 @@ kinds! {
     "@KEYROTA_ACTOR@ did, for @KEYROTA_ENVIRONMENT@. What was held up because of the clock goes on.";
     Removed, "removed", "Keyset @KEYROTA_ENVIRONMENT@/@KEYROTA_KEYSET@ was removed with everything it wrote",
     "@KEYROTA_ACTOR@ did, because: @KEYROTA_REASON@.";
+    Migrated, "migrated", "Keyset @KEYROTA_ENVIRONMENT@/@KEYROTA_KEYSET@ took a step on its way to another store",
+    "@KEYROTA_ACTOR@ did, because: @KEYROTA_REASON@. `keyrota migrate` with --dry-run says what is left to do.";
     ClockSet, "clock-set", "The wall clock was set",
     "Nothing rotates until wall clock and boot clock agree again. `timedatectl status` shows the clock; if it is right\n\
      as it is now, `keyrota accept ENVIRONMENT --clock` goes on.";

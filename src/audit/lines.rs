@@ -82,7 +82,7 @@ impl Line {
             Some(Self { environment: Some(environment.clone()), ..Self::plain(at, kind, None, event.to_string()) })
         };
         match event {
-            Event::Changed { .. } | Event::Seen { .. } | Event::Overtaken { .. } => None,
+            Event::Changed { .. } | Event::Seen { .. } | Event::Overtaken { .. } | Event::TargetSaid { .. } => None,
             Event::Trouble { keyset, .. } => plain(Kind::Trouble, Some(keyset)),
             Event::TroubleOver { keyset, .. } => plain(Kind::TroubleOver, Some(keyset)),
             Event::TargetWritten { keyset, drift: false, .. } => plain(Kind::TargetWritten, Some(keyset)),
@@ -101,6 +101,12 @@ impl Line {
                 actor: Some(by.clone()),
                 reason: Some(reason.clone()),
                 ..plain(Kind::Removed, Some(keyset))?
+            }),
+            Event::Migrated { keyset, generation, by, reason, .. } => Some(Self {
+                generation: Some(*generation),
+                actor: Some(by.clone()),
+                reason: Some(reason.clone()),
+                ..plain(Kind::Migrated, Some(keyset))?
             }),
             Event::ClockSet { .. } => plain(Kind::ClockSet, None),
             Event::ClockBack => plain(Kind::ClockBack, None),

@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown, rustdoc::invalid_html_tags, reason = "these comments are the help texts")]
 
 mod handed;
+mod migrate;
 mod run;
 mod trail;
 pub mod verbs;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use migrate::{MigrateArgs, StoreKind};
 pub use run::{LogFormat, RunArgs};
 
 use super::client::Client;
@@ -55,7 +57,10 @@ pub enum Command {
     /// Judge the policies: every fault at once, with its line and a hint
     ///
     /// Touches nothing but the policy files, so it can run anywhere: in an editor, in the CI of a policy repository, before a reload.
-    #[command(after_help = "Example: keyrota check --policies policies")]
+    /// With --online it also asks AWS, where a policy names it, what the identity in use may do; exits with 3 if something is missing.
+    #[command(after_help = "Examples:
+  keyrota check --policies policies
+  keyrota check --policies policies --environment production --online")]
     Check(CheckArgs),
     /// Show what will happen to which key and when; for edited policies, what the edit changes
     ///
@@ -138,8 +143,10 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
     #[command(after_help = "Example: keyrota init production/user-sessions")]
     Init(verbs::KeysetArgs),
     /// Remove a keyset that is in no policy any more, with everything it wrote
+    ///
+    /// In AWS Secrets Manager its secret is scheduled for deletion, and `aws secretsmanager restore-secret` brings it back until then.
     #[command(after_help = "Example: keyrota remove production/old-sessions --reason \"service is gone\"")]
-    Remove(verbs::ReasonedArgs),
+    Remove(verbs::RemoveArgs),
     /// Say that a back-up was put back: what it revived goes, and everything is rotated
     #[command(after_help = "Example: keyrota restored production --reason \"disk failed, restored from Monday\"")]
     Restored(verbs::RestoredArgs),
@@ -162,6 +169,17 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
     /// Leave nothing behind: targets, freed pages, write-ahead log
     #[command(after_help = "Example: keyrota purge production")]
     Purge(verbs::PurgeArgs),
+    /// Move an environment's keysets to another store, kids and times intact
+    ///
+    /// First, with the edited policy in a folder of its own: --to seals every keyset here, copies it there and reads it back. Then merge
+    /// the edit and `keyrota reload --wait`. Last, when no replica, signer or verifier reads the old store any more: --erase-source.
+    /// Signers and verifiers see the same kids throughout; nothing rotates until the last step. It may be killed anywhere and repeated.
+    #[command(after_help = "Examples:
+  keyrota migrate production --to aws-secrets-manager --policies edited/ --dry-run
+  keyrota migrate production --to aws-secrets-manager --policies edited/
+  keyrota migrate production --back --policies edited/       before the policy has switched
+  keyrota migrate production --erase-source                  after it has, on every replica")]
+    Migrate(MigrateArgs),
     /// Look at everything that could go wrong, now
     ///
     /// Each line is ok, warning or broken, with a hint; exits with 3 if something is broken.
@@ -233,6 +251,9 @@ pub struct CheckArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub policies: PolicyArgs,
+    /// Try the permissions of AWS stores too, as whoever runs this, by calls that change nothing
+    #[arg(long)]
+    pub online: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub output: OutputArgs,

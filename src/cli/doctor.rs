@@ -27,14 +27,19 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<Exit> {
         }
         Err(error) => return Err(error.into()),
     };
+    shown(&report, args.strict, args.output.output)
+}
+
+/// Prints an examination; the exit status is that of its worst line.
+pub(super) fn shown(report: &DoctorReport, strict: bool, output: Output) -> anyhow::Result<Exit> {
     let exit = match report.worst() {
         Verdict::Broken => Exit::Broken,
-        Verdict::Warning if args.strict => Exit::Broken,
+        Verdict::Warning if strict => Exit::Broken,
         Verdict::Warning | Verdict::Ok => Exit::Done,
     };
-    match args.output.output {
-        Output::Table => say(&text(&report, &Look::of_stdout()), exit),
-        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(&report)?), exit),
+    match output {
+        Output::Table => say(&text(report, &Look::of_stdout()), exit),
+        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(report)?), exit),
     }
 }
 

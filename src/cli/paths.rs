@@ -14,7 +14,7 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 /// The name of the socket for signers, in the runtime directory.
 pub const SIGNER_SOCKET: &str = "signer.sock";
 /// The name of the credential with the master key, in systemd's credentials directory.
-pub const MASTER_KEY_CREDENTIAL: &str = "keyrota-master-key";
+pub const MASTER_KEY_CREDENTIAL: &str = "keyrota.master-key";
 
 /// The flag if it was given, else systemd's directory, else the usual place.
 pub fn choose(flag: Option<&Path>, variable: &str, usual: &str) -> PathBuf {

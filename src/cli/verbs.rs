@@ -91,7 +91,7 @@ fn to_json(report: &VerbReport) -> anyhow::Result<String> {
 }
 
 /// Asks whoever sits at the terminal.
-fn agreed() -> anyhow::Result<bool> {
+pub(super) fn agreed() -> anyhow::Result<bool> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         bail!("nobody can be asked, because standard input is no terminal; hint: --yes does it without asking; nothing was changed");

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::environment::{Command, Environment};
+use super::keeping::Keeping;
 use super::policies::Policies;
 use crate::clock::Reading;
 use crate::document::Document;
+use crate::event::Part;
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
-use crate::publish::{ReadBack, read_back};
+use crate::policy::Target;
+use crate::publish::{ReadBack, Targets as _};
 use crate::reconcile::Status;
 use crate::status_report::doctor::{DoctorReport, Finding, Verdict};
 use crate::status_report::verbs::Refused;
@@ -47,7 +50,7 @@ fn shared(state_dir: &Path, master_key: Option<&Path>) -> Vec<Finding> {
         findings.push(private(path));
         if path.parent() == Some(state_dir) {
             let says = "the master key lies beside the store it opens, so whoever copies the directory has both";
-            let hint = "give it as systemd's credential keyrota-master-key, or with --master-key-file from elsewhere";
+            let hint = "give it as systemd's credential keyrota.master-key, or with --master-key-file from elsewhere";
             findings.push(Finding::not_ok(Verdict::Warning, "permissions", path.display(), says, hint));
         }
     }
@@ -98,6 +101,7 @@ impl Environment {
             }
         };
         findings.push(self.writable().await);
+        findings.extend(self.store.permissions().await.iter().map(Finding::of_permission));
         let documents = self.documents(&names, &mut findings).await;
         self.continuity(&documents, &mut findings).await;
         self.targets(&documents, &mut findings).await;
@@ -142,6 +146,7 @@ impl Environment {
         let mut document = Document::empty(id, crate::key::KeyClass::Hmac);
         document.generation = crate::name::Generation::FIRST;
         match self.ports.store.swap(Some(&Revision("no such revision".into())), &document).await {
+            Err(SwapError::Conflict) if matches!(self.store, Keeping::Aws(_)) => Finding::ok("store", &self.board.name, "it answers"),
             Err(SwapError::Conflict) => Finding::ok("store", &self.board.name, "it can be read, and takes writes"),
             Ok(_) => {
                 let says = "it made a change that it had to refuse";
@@ -208,28 +213,30 @@ impl Environment {
     async fn targets(&self, documents: &[(KeysetName, Arc<Document>)], findings: &mut Vec<Finding>) {
         let (mut equal, before) = (0, findings.len());
         for (name, document) in documents {
+            let id = self.board.id(name);
             for target in self.reconciler.targets(name) {
-                let whose = format!("{} {}", self.board.id(name), target.path.display());
-                let document = Arc::clone(document);
-                let found = tokio::task::spawn_blocking(move || read_back(&target, &document)).await;
+                let whose = format!("{id} {}", target.name());
+                let found = self.ports.places.look(&id, &target, document).await;
                 let broken = |says: &str, hint: &str| Finding::not_ok(Verdict::Broken, "targets", &whose, says, hint);
                 match found {
-                    Ok(Ok(ReadBack::Equal { .. })) => equal += 1,
-                    Ok(Ok(ReadBack::Missing)) => findings.push(broken("it is not there", "it is written again by itself; does it stay?")),
-                    Ok(Ok(ReadBack::Differs { .. })) => {
+                    Ok(ReadBack::Equal { .. }) if matches!(target, Target::File(_)) => equal += 1,
+                    Ok(ReadBack::Equal { .. }) => findings.push(Finding::ok("targets", &whose, "it holds what it must")),
+                    Ok(ReadBack::Known { what, good: true }) => findings.push(Finding::ok("targets", &whose, what)),
+                    Ok(ReadBack::Known { what, good: false }) => findings.push(broken(&what, "`keyrota status` says since when")),
+                    Ok(ReadBack::Missing) => findings.push(broken("it is not there", "it is written again by itself; does it stay?")),
+                    Ok(ReadBack::Differs { .. }) => {
                         findings.push(broken("it does not hold what it must", "it is repaired by itself; who else writes it?"));
                     }
-                    Ok(Ok(ReadBack::Foreign { .. })) => {
+                    Ok(ReadBack::Foreign { .. }) => {
                         let hint = "`keyrota import` that key, or `replace: true` for this target";
                         findings.push(broken("it holds a key that the keyset does not know, and is left alone", hint));
                     }
-                    Ok(Err(error)) => findings.push(broken(&error.to_string(), "look at its folder")),
-                    Err(_) => findings.push(broken("it could not be looked at", "ask again")),
+                    Err(error) => findings.push(broken(&error.to_string(), "look at its folder")),
                 }
             }
         }
-        if findings.len() == before {
-            findings.push(Finding::ok("targets", &self.board.name, format!("{equal} targets hold what they must")));
+        if equal > 0 || findings.len() == before {
+            findings.push(Finding::ok("targets", &self.board.name, format!("{equal} files hold what they must")));
         }
     }
 
@@ -272,7 +279,8 @@ impl Environment {
 fn of_status(id: &KeysetId, status: &Status, findings: &mut Vec<Finding>) {
     let look = format!("`keyrota status {id}`");
     for trouble in &status.troubles {
-        findings.push(Finding::not_ok(Verdict::Broken, "rotation", id, &trouble.what, &look));
+        let verdict = if trouble.part == Part::Policy { Verdict::Warning } else { Verdict::Broken };
+        findings.push(Finding::not_ok(verdict, "rotation", id, &trouble.what, &look));
     }
     if let Some(overdue) = &status.overdue {
         let says = format!("its change-over is overdue since {}: {}", overdue.since, overdue.because);

@@ -5,19 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::House;
 use super::keeping::Keeping;
 use super::orders::Orders;
 use super::ports::RealPorts;
 use super::probing::{Probing, Seen};
 use super::verbs::{Asked, Standing};
 use super::webhooks::Webhooks;
-use super::{House, logs};
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
 use crate::clock::Reading;
 use crate::event::Event;
@@ -25,8 +24,8 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::{FileTarget, Policy, StoreConfig, Webhook};
-use crate::publish::Files;
+use crate::policy::{Policy, StoreConfig, Target, Webhook};
+use crate::publish::{Places, Programs};
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
@@ -58,6 +57,8 @@ pub enum Command {
     Operate(Box<Asked>),
     /// An operator wants everything looked at.
     Examine(oneshot::Sender<Vec<Finding>>),
+    /// Another takes its place, with another store.
+    Leave,
 }
 
 /// A running environment, as the rest of the daemon holds it.
@@ -71,7 +72,7 @@ pub struct Running {
 pub(super) struct Environment {
     pub(super) house: Arc<House>,
     pub(super) board: Arc<EnvironmentBoard>,
-    store: Keeping,
+    pub(super) store: Keeping,
     pub(super) reconciler: Reconciler<RealPorts>,
     pub(super) ports: Arc<RealPorts>,
     probing: Probing,
@@ -85,10 +86,49 @@ pub(super) struct Environment {
     waiting: Vec<oneshot::Sender<()>>,
     /// The keysets of the policy, to be seen once before the environment counts as loaded.
     wanted: Vec<KeysetName>,
+    /// Another has taken its place.
+    leaving: bool,
 }
 
 /// Starts an environment under its first policy.
 pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<Vec<String>>) -> (Running, oneshot::Receiver<()>) {
+    let (running, first, board) = begin(house, policy, store, hold);
+    house.board.put(board);
+    (running, first)
+}
+
+/// Starts an environment anew, with the store that its keysets have moved to. The one before serves until this one can serve all that
+/// it does, so that nobody sees a gap.
+pub fn succeed(house: &Arc<House>, policy: Box<Policy>, store: Keeping, before: Running) -> (Running, oneshot::Receiver<()>) {
+    let name = policy.environment.clone();
+    let (running, first, board) = begin(house, policy, store, None);
+    let (done, taken_over) = oneshot::channel();
+    let house = Arc::clone(house);
+    tokio::spawn(async move {
+        if first.await.is_err() {
+            return; // the daemon goes down
+        }
+        let known = house.board.environment(name.as_str()).map(|board| board.keysets()).unwrap_or_default();
+        let given_out = known.iter().filter(|(_, cell)| cell.served().is_some());
+        let given_out: Vec<KeysetName> = given_out.map(|(keyset, _)| keyset.clone()).collect();
+        let serves = |keyset: &KeysetName| board.keyset(keyset.as_str()).is_some_and(|cell| cell.served().is_some());
+        while !given_out.iter().all(serves) || !board.freshness.is_fresh(Reading::now()) {
+            if *house.stop.borrow() {
+                return;
+            }
+            tokio::time::sleep(SHORTEST_REST).await;
+        }
+        house.board.put(board);
+        let _ = before.commands.send(Command::Leave);
+        let _ = before.task.await;
+        let _ = done.send(());
+    });
+    (running, taken_over)
+}
+
+type Begun = (Running, oneshot::Receiver<()>, Arc<EnvironmentBoard>);
+
+fn begin(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<Vec<String>>) -> Begun {
     let (commands, told) = mpsc::unbounded_channel();
     let config = policy.store.clone();
     let (done, first) = oneshot::channel();
@@ -96,20 +136,21 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
     let freshness = Arc::new(Freshness::new(policy.store.fresh_for()));
     let standing = PolicyStanding { digest: policy.digest, taken_at: Reading::now().wall, faults: Vec::new() };
     let board = Arc::new(EnvironmentBoard::new(name.clone(), Arc::clone(&freshness), standing));
-    house.board.put(Arc::clone(&board));
+    house.watchdog.enlist(&name);
     let (ready, made) = mpsc::unbounded_channel();
     let ports = Arc::new(RealPorts {
         store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
+        places: Places::new(Programs::new(ready.clone()), store.aws().cloned()),
         orders: Orders::new(Arc::clone(&house.forge), ready),
-        files: Files,
         board: Arc::clone(&board),
+        watchdog: Arc::clone(&house.watchdog),
     });
     let poll_every = ports.store.poll_every().to_std();
     let (probing, seen) = Probing::new(house.eyes.clone());
     let environment = Environment {
         house: Arc::clone(house),
-        board,
+        board: Arc::clone(&board),
         store,
         reconciler: Reconciler::new(Arc::clone(&ports), name, freshness),
         ports,
@@ -121,13 +162,14 @@ pub fn start(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Opti
         poll_every,
         waiting: Vec::new(),
         wanted: Vec::new(),
+        leaving: false,
     };
     let _ = commands.send(Command::Take { policy, done });
     if let Some(faults) = hold {
         let _ = commands.send(Command::Hold { faults, gone: false });
     }
     let task = tokio::spawn(environment.work(told, made, seen));
-    (Running { commands, task, store: config }, first)
+    (Running { commands, task, store: config }, first, board)
 }
 
 impl Environment {
@@ -138,7 +180,7 @@ impl Environment {
         mut seen: mpsc::Receiver<Seen>,
     ) {
         let mut stop = self.house.stop.clone();
-        while !*stop.borrow() {
+        while !*stop.borrow() && !self.leaving {
             while let Ok(command) = told.try_recv() {
                 self.obey(command).await;
             }
@@ -164,6 +206,9 @@ impl Environment {
             }
         }
         self.webhooks.finish().await;
+        if let Some((_, job)) = self.job.take().filter(|_| self.leaving) {
+            self.house.wakes.remove(job).await;
+        }
     }
 
     /// An operator's verb: carried out and answered, or kept until the key that it takes is made.
@@ -187,10 +232,8 @@ impl Environment {
     }
 
     fn tell(&self, events: Vec<Event>, at: Reading) {
-        self.house.metrics.record(&events, at);
-        logs::tell(&events);
         self.webhooks.tell(&events, at.wall);
-        self.house.audit.record(at.wall, events);
+        self.house.tell(events, at);
     }
 
     pub(super) async fn pass(&mut self) {
@@ -198,25 +241,27 @@ impl Environment {
         let events = self.reconciler.pass().await;
         let done = Reading::now();
         self.tell(events, done);
+        self.house.watchdog.step(&self.board.name, done);
         self.house.metrics.pass(&self.board.name, done.boot.saturating_sub(began.boot).to_std());
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
             let keysets = self.board.keysets();
             let seen = |name: &KeysetName| keysets.get(name).is_some_and(|cell| cell.status().is_some());
             if self.wanted.iter().all(seen) {
-                self.board.loaded.store(true, Ordering::Release);
+                let _ = self.board.loaded.set(());
                 for waiting in self.waiting.drain(..) {
                     let _ = waiting.send(());
                 }
             }
         }
+        self.house.changed.notify_one();
     }
 
     /// How long nothing needs to be looked at, as far as is known.
     fn rest(&self) -> Duration {
         let now = Reading::now().wall;
         let deadline = self.reconciler.next_deadline().map(|at| at.since(now).to_std());
-        let longest = self.poll_every.min(LONGEST_REST);
+        let longest = self.poll_every.min(self.house.watchdog.longest_rest().unwrap_or(LONGEST_REST)).min(LONGEST_REST);
         deadline.unwrap_or(longest).clamp(SHORTEST_REST, longest)
     }
 
@@ -227,6 +272,7 @@ impl Environment {
                 self.take(&policy).await;
             }
             Command::Operate(asked) => self.take_up(*asked).await,
+            Command::Leave => self.leaving = true,
             Command::Examine(answer) => drop(answer.send(self.examine().await)),
             Command::Hold { faults, gone } => {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
@@ -255,10 +301,9 @@ impl Environment {
                 cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
             }
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
-            self.house.metrics.expect_targets(
-                &self.board.id(name),
-                targets.iter().map(FileTarget::name).chain(keyset.webhooks.iter().map(Webhook::name)),
-            );
+            self.house
+                .metrics
+                .expect_targets(&self.board.id(name), targets.iter().map(Target::name).chain(keyset.webhooks.iter().map(Webhook::name)));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
             let probes = keyset.probes.clone().into();
             wanted.insert(name.clone(), Wanted { rules, targets, probes, inception: keyset.inception });

@@ -10,6 +10,7 @@ use crate::name::{EnvironmentName, KeysetName};
 use crate::policy::StoreConfig;
 use crate::store::aws::AwsStore;
 use crate::store::aws::pace::MachineTime;
+use crate::store::aws::permissions::Tried;
 use crate::store::aws::sdk::SdkCalls;
 use crate::store::embedded::EnvironmentStore;
 use crate::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapError};
@@ -33,6 +34,22 @@ impl Keeping {
                 let calls = MeasuredCalls::new(SdkCalls::new(aws), Arc::clone(&house.metrics), environment.clone());
                 Self::Aws(AwsStore::new(environment, aws, calls, MachineTime, Arc::clone(&house.pace), house.instance))
             }
+        }
+    }
+
+    /// What the identity in use may do, tried by calls that change nothing, where the store has such a thing.
+    pub async fn permissions(&self) -> Vec<Tried> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Aws(store) => Box::pin(store.permissions()).await,
+        }
+    }
+
+    /// The account, if documents are kept in AWS.
+    pub const fn aws(&self) -> Option<&AwsStore<MeasuredCalls<SdkCalls>>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Aws(store) => Some(store),
         }
     }
 
@@ -67,10 +84,10 @@ impl Store for Keeping {
         }
     }
 
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
         match self {
-            Self::Embedded(store) => store.remove(keyset, expected).await,
-            Self::Aws(store) => Box::pin(store.remove(keyset, expected)).await,
+            Self::Embedded(store) => store.remove(keyset, expected, recovery).await,
+            Self::Aws(store) => Box::pin(store.remove(keyset, expected, recovery)).await,
         }
     }
 

@@ -15,10 +15,11 @@ use super::keeping::Keeping;
 use crate::audit::Verified;
 use crate::http::control::{Control, Told};
 use crate::name::EnvironmentName;
-use crate::policy::{Policy, load_folder, parse};
+use crate::policy::{Policy, StoreConfig, load_folder, parse};
 use crate::publish::replace_file;
 use crate::secret::SecretBytes;
 use crate::status_report::doctor::DoctorReport;
+use crate::status_report::migrate::{MigrateReport, MigrateRequest};
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::status_report::{ReloadReport, ReloadedReport};
 use crate::time::{Span, Timestamp};
@@ -61,6 +62,11 @@ impl Policies {
         self.running.lock().await.keys().cloned().collect()
     }
 
+    /// Where an environment's documents are kept now.
+    pub(super) async fn store_of(&self, environment: &EnvironmentName) -> Option<StoreConfig> {
+        self.running.lock().await.get(environment).map(|running| running.store.clone())
+    }
+
     /// Tells an environment something.
     pub(super) async fn send(&self, environment: &EnvironmentName, command: Command) -> Result<(), ()> {
         let running = self.running.lock().await;
@@ -88,7 +94,7 @@ impl Policies {
                     for warning in warnings {
                         tracing::warn!("{warning}");
                     }
-                    self.usable(&running, policy)
+                    self.usable(&running, policy).await
                 }
                 Err(faults) if faults.is_empty() && folder_faults.is_empty() => {
                     Err(vec![format!("{name}: the policy file is gone; hint: put it back, or remove its keysets")])
@@ -118,13 +124,13 @@ impl Policies {
     }
 
     /// A policy together with its store, if this process can carry it out.
-    fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
-        let file = policy.source.display();
+    async fn usable(&self, running: &BTreeMap<EnvironmentName, Running>, policy: Policy) -> Result<(Policy, Option<Keeping>), Vec<String>> {
         match running.get(&policy.environment) {
             Some(known) if known.store == policy.store => Ok((policy, None)),
-            Some(_) => {
-                Err(vec![format!("{file}: store: it is not the one in use; hint: a running keyrota keeps its stores, so restart it")])
-            }
+            Some(known) => match self.has_moved(known, &policy).await {
+                Ok(store) => Ok((policy, Some(store))),
+                Err(fault) => Err(vec![fault]),
+            },
             None => {
                 let store = Keeping::of(&self.house, &policy.environment, &policy.store);
                 Ok((policy, Some(store)))
@@ -147,7 +153,10 @@ impl Policies {
             }
             return receiver;
         };
-        let (started, first) = environment::start(&self.house, Box::new(policy), store, None);
+        let (started, first) = match running.remove(&name) {
+            Some(before) => environment::succeed(&self.house, Box::new(policy), store, before),
+            None => environment::start(&self.house, Box::new(policy), store, None),
+        };
         running.insert(name, started);
         first
     }
@@ -204,6 +213,10 @@ impl Control for Policies {
 
     fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
         Box::pin(self.ask(request, by))
+    }
+
+    fn migrate(&self, request: MigrateRequest, by: String) -> Told<'_, Result<MigrateReport, Refused>> {
+        Box::pin(self.migrate(request, by))
     }
 
     fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>> {

@@ -7,27 +7,34 @@ use super::orders::Orders;
 use crate::board::EnvironmentBoard;
 use crate::clock::Reading;
 use crate::document::Document;
+use crate::metrics::MeasuredCalls;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
 use crate::observed::SignerReport;
-use crate::publish::Files;
+use crate::publish::Places;
 use crate::reconcile::{Ports, Status};
+use crate::store::aws::sdk::SdkCalls;
+use crate::systemd::watchdog::Watchdog;
 use crate::witness::book::WitnessBook;
+
+/// The places that an environment writes.
+pub type RealPlaces = Places<MeasuredCalls<SdkCalls>>;
 
 /// The ports of one environment.
 pub struct RealPorts {
     pub store: MeasuredStore<Keeping>,
     pub witness: WitnessBook,
     pub orders: Orders,
-    pub files: Files,
+    pub places: RealPlaces,
     pub board: Arc<EnvironmentBoard>,
+    pub watchdog: Arc<Watchdog>,
 }
 
 impl Ports for RealPorts {
     type Store = MeasuredStore<Keeping>;
     type Witness = WitnessBook;
     type Keys = Orders;
-    type Targets = Files;
+    type Targets = RealPlaces;
 
     fn store(&self) -> &Self::Store {
         &self.store
@@ -41,8 +48,8 @@ impl Ports for RealPorts {
         &self.orders
     }
 
-    fn targets(&self) -> &Files {
-        &self.files
+    fn targets(&self) -> &RealPlaces {
+        &self.places
     }
 
     fn clock(&self) -> Reading {
@@ -61,6 +68,7 @@ impl Ports for RealPorts {
     }
 
     fn report(&self, keyset: &KeysetName, status: Option<Status>) {
+        self.watchdog.step(&self.board.name, Reading::now());
         match status {
             None => self.board.take_off(keyset),
             Some(status) => {

@@ -2,13 +2,15 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{House, standing};
 use crate::board::Board;
+use crate::clock::Reading;
 use crate::http::serve::Stop;
+use crate::systemd;
 
 /// How often the bar moves.
 const BEAT: Duration = Duration::from_millis(200);
@@ -18,7 +20,7 @@ const BEATS_PER_LINE: u32 = 25;
 
 /// How far the start has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct Come {
     ready: usize,
     all: usize,
     loaded: bool,
@@ -26,22 +28,23 @@ struct Standing {
 
 /// Shows progress until every keyset has been looked at and has its key, or the daemon stops. Keysets that wait for somebody else to
 /// hand in a key do not hold it up.
-pub async fn show(board: Arc<Board>, mut stop: Stop) {
+pub async fn show(house: Arc<House>, mut stop: Stop) {
+    let board = &house.board;
     let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0).with_style(style()));
     let mut beats = 0u32;
     loop {
-        let standing = standing(&board);
-        if standing.loaded && standing.ready >= standing.all {
+        let come = come(board);
+        if come.loaded && come.ready >= come.all {
             break;
         }
-        let line = format!("{} of {} keysets are ready", standing.ready, standing.all);
+        let line = format!("{} of {} keysets are ready", come.ready, come.all);
         if let Some(bar) = &bar {
-            bar.set_length(standing.all as u64);
-            bar.set_position(standing.ready as u64);
+            bar.set_length(come.all as u64);
+            bar.set_position(come.ready as u64);
         } else if beats % BEATS_PER_LINE == BEATS_PER_LINE - 1 {
             tracing::info!("{line}");
         }
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&line)]);
+        systemd::status(&line);
         beats = beats.wrapping_add(1);
         tokio::select! {
             () = tokio::time::sleep(BEAT) => {}
@@ -51,24 +54,24 @@ pub async fn show(board: Arc<Board>, mut stop: Stop) {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let all = standing(&board).all;
-    tracing::info!("all {all} keysets are ready");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&format!("{all} keysets are ready"))]);
+    tracing::info!("all {} keysets are ready", come(board).all);
+    let _ = house.started.set(());
+    systemd::ready(&standing::line(board, Reading::now()));
 }
 
-fn standing(board: &Board) -> Standing {
-    let mut standing = Standing { ready: 0, all: 0, loaded: true };
+fn come(board: &Board) -> Come {
+    let mut come = Come { ready: 0, all: 0, loaded: true };
     for environment in board.environments().values() {
-        standing.loaded &= environment.loaded.load(Ordering::Relaxed);
+        come.loaded &= environment.loaded.initialized();
         for cell in environment.keysets().values() {
-            standing.all += 1;
+            come.all += 1;
             let status = cell.status();
             let waits_for_others = |s: &crate::reconcile::Status| s.document.is_none() && s.wait.until.is_none();
             let ready = status.is_some_and(|s| s.document.as_ref().is_some_and(|d| d.active.is_some()) || waits_for_others(&s));
-            standing.ready += usize::from(ready);
+            come.ready += usize::from(ready);
         }
     }
-    standing
+    come
 }
 
 fn style() -> ProgressStyle {

@@ -16,7 +16,7 @@ use crate::operator::{Preview, Verb};
 use crate::reconcile::operate::{Obstacle, Operated, Request};
 use crate::reconcile::removal::Removal;
 use crate::status_report::verbs::{Refused, VerbAsked, VerbOutcome, VerbReport, VerbRequest};
-use crate::store::StoreError;
+use crate::store::{RECOVERY, StoreError};
 use crate::time::Timestamp;
 
 /// A verb on its way to its environment.
@@ -59,7 +59,7 @@ const fn needs_reason(verb: &VerbAsked) -> bool {
             | VerbAsked::Compromise
             | VerbAsked::Freeze { .. }
             | VerbAsked::Restored
-            | VerbAsked::Remove
+            | VerbAsked::Remove { .. }
     )
 }
 
@@ -124,8 +124,9 @@ impl Environment {
         let (by, reason, dry_run) = (asked.by.clone(), reason.clone(), *dry_run);
         let id = KeysetId { environment: self.board.name.clone(), keyset: keyset.clone() };
         let verb = match verb {
-            VerbAsked::Remove => {
-                let removal = Removal { keyset: keyset.clone(), by, reason, dry_run, seen };
+            VerbAsked::Remove { recovery } => {
+                let recovery = recovery.unwrap_or(RECOVERY);
+                let removal = Removal { keyset: keyset.clone(), by, reason, recovery, dry_run, seen };
                 return self.reconciler.remove(&removal, events).await;
             }
             VerbAsked::Rotate { now: false } => Verb::Rotate,

@@ -9,7 +9,7 @@ mod intents;
 use std::sync::Arc;
 
 use super::{Active, Change, Document, End, Generation, HistoryEntry, Incoming, LINEAGE_LENGTH, MOST_LIVE_KEYS};
-use super::{HeldFacts, Retiring, Stage, StateName, Tombstone, Trigger};
+use super::{HeldFacts, Retiring, Stage, StateName, Stated, Tombstone, Trigger};
 use crate::digest::Digest;
 use crate::document::history::HISTORY_LENGTH;
 use crate::key::Key;
@@ -280,6 +280,11 @@ impl Draft {
     pub fn adopt_facts(&mut self, facts: HeldFacts) {
         self.document.facts = facts;
         self.changes.push(Change::FactsAdopted);
+    }
+
+    /// Notes what the policy states under which this was decided.
+    pub fn note_stated(&mut self, fields: String) {
+        self.document.stated = Some(Stated { at: self.cause.now, fields });
     }
 
     /// Notes that this specification of keys has brought a rotation forward.

@@ -52,6 +52,30 @@ pub struct Intents {
     /// Keys that must not become active.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tainted: Vec<(Kid, Intent)>,
+    /// The keyset is on its way from one store to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
+}
+
+/// The part that a document has in the move of a keyset from one store to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moved {
+    /// A seal: what goes on is in another store. This document is served and changed no more.
+    MovedTo(Journey),
+    /// It came from another store, which some replicas, signers or verifiers may still read: until an operator says that nobody does,
+    /// nothing scheduled begins.
+    MovedFrom(Journey),
+}
+
+/// The other end of a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journey {
+    /// The other store, by [`crate::policy::StoreConfig::name`].
+    pub store: String,
+    /// Who, when, why.
+    #[serde(flatten)]
+    pub intent: Intent,
 }
 
 impl Intent {
@@ -81,6 +105,22 @@ impl Intents {
     /// Whether `kid` must not become active.
     pub fn taints(&self, kid: &Kid) -> bool {
         self.tainted.iter().any(|(tainted, _)| tainted == kid)
+    }
+
+    /// Where the keyset has gone, if this document is sealed.
+    pub const fn moved_to(&self) -> Option<&Journey> {
+        match &self.moved {
+            Some(Moved::MovedTo(journey)) => Some(journey),
+            _ => None,
+        }
+    }
+
+    /// Where the keyset came from, for as long as that may still be read.
+    pub const fn moved_from(&self) -> Option<&Journey> {
+        match &self.moved {
+            Some(Moved::MovedFrom(journey)) => Some(journey),
+            _ => None,
+        }
     }
 
     /// Lets go of what was said about a key that is no longer incoming.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Active, Document, End, HeldFacts, HistoryEntry, Incoming, Intents, LiveKey, Retiring, Stage, StateName, Tombstone};
+use super::{Active, Document, End, HeldFacts, HistoryEntry, Incoming, Intents, LiveKey, Retiring, Stage, StateName, Stated, Tombstone};
 use crate::digest::Digest;
 use crate::jwk::{JwkSet, PublicJwk};
 use crate::key::{Algorithm, Key, KeyClass, Material, Origin};
@@ -70,6 +70,8 @@ struct StoredDocument<'a> {
     intents: Cow<'a, Intents>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     started_specs: Vec<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stated: Option<Stated>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rotated_at: Option<Timestamp>,
     lineage: Cow<'a, [(Generation, Digest)]>,
@@ -168,6 +170,7 @@ impl Document {
             facts: Cow::Borrowed(&self.facts),
             intents: Cow::Borrowed(&self.intents),
             started_specs: self.started_specs.clone(),
+            stated: self.stated.clone(),
             rotated_at: self.rotated_at,
             lineage: Cow::Borrowed(&self.lineage),
             history: Cow::Borrowed(&self.history),
@@ -267,6 +270,7 @@ impl StoredDocument<'_> {
             facts: self.facts.into_owned(),
             intents: self.intents.into_owned(),
             started_specs: self.started_specs,
+            stated: self.stated,
             rotated_at: self.rotated_at,
             lineage: self.lineage.into_owned(),
             history: self.history.into_owned(),

@@ -20,6 +20,7 @@ use crate::name::EnvironmentName;
 use crate::policy::SignerAccess;
 use crate::status_report::ReloadReport;
 use crate::status_report::doctor::DoctorReport;
+use crate::status_report::migrate::{MigrateReport, MigrateRequest};
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use crate::time::{Span, Timestamp};
 
@@ -40,6 +41,9 @@ pub trait Control: Send + Sync + 'static {
     /// Carries out an operator's verb, asked for by `by`, or says what it would do. The error is a refusal of the whole; refusals of
     /// single keysets are in the report.
     fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>>;
+
+    /// Takes an environment's keysets a part of their way to another store, or says how they stand.
+    fn migrate(&self, request: MigrateRequest, by: String) -> Told<'_, Result<MigrateReport, Refused>>;
 
     /// Whether the audit trail is as it was written.
     fn verify_trail(&self) -> Told<'_, Result<Verified, Refused>>;
@@ -78,11 +82,12 @@ impl Room {
     }
 }
 
-/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload` and `POST /v1/verbs`. Each request must bear an [`axum::Extension`] of [`Peer`].
+/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs` and `POST /v1/migrate`. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
     let users = Arc::clone(&door.users);
     Router::new()
         .route("/v1/verbs", post(verbs::verb).fallback(post_only))
+        .route("/v1/migrate", post(verbs::migrate).fallback(post_only))
         .route("/v1/audit", get(trail).fallback(get_only))
         .route("/v1/audit/verify", get(verify).fallback(get_only))
         .route("/v1/doctor", get(doctor).fallback(get_only))

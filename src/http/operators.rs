@@ -83,7 +83,7 @@ pub fn readiness(desk: &Desk) -> Readiness {
         why.push(Unready { environment: None, because: "no environment is known yet".into() });
     }
     for environment in environments.values() {
-        let because = if !environment.loaded.load(std::sync::atomic::Ordering::Acquire) {
+        let because = if !environment.loaded.initialized() {
             "not every keyset has been loaded since the start".to_owned()
         } else if !environment.freshness.is_fresh(now) {
             match environment.freshness.confirmed_at() {

@@ -2,7 +2,8 @@
 //!
 //! What peers can hold is bounded: connections in all and per uid, the size of a request's head, the time it may take to arrive
 //! (which is also how long a connection may idle), the time an answer may lie unread. On stop no new connection is taken, requests
-//! under way are finished, and after [`GRACE`] what is left is dropped.
+//! under way are finished, those of connections that were taken a moment before are answered, and after [`GRACE`] what is left is
+//! dropped.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,13 +16,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, watch};
 
 use super::peers::Peer;
 use super::stall::Stall;
 
 /// How long requests under way may take after a stop.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How long after a stop the first request of a connection that was accepted before it is waited for: it may be on its way already.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 
 /// How long a request's head may take to arrive, and a connection may idle.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,6 +54,13 @@ impl Limits {
     pub const SIGNERS: Self = Self { connections: 256, per_uid: 128 };
     /// What suits the command line.
     pub const CONTROL: Self = Self { connections: 32, per_uid: 16 };
+
+    /// The part of each of several listeners that serve the same.
+    #[must_use]
+    pub fn shared_by(self, listeners: usize) -> Self {
+        let part = |whole: usize| (whole / listeners.max(1)).max(1);
+        Self { connections: part(self.connections), per_uid: part(self.per_uid) }
+    }
 }
 
 /// Tells listeners to stop, and lets whoever asked see it.
@@ -128,6 +139,8 @@ where
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD).max_headers(MOST_HEADERS);
+    let heard = Arc::new(SetOnce::new());
+    let service = Heard { service, heard: Arc::clone(&heard) };
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Stall::new(stream)), service));
     let stopped = tokio::select! {
         biased;
@@ -135,8 +148,31 @@ where
         _ = stop.wait_for(|stop| *stop) => true,
     };
     if stopped {
+        // hyper hangs up on whoever has not been heard yet, even if the request lies in the socket.
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            _ = tokio::time::timeout(FIRST_WORD, heard.wait()) => {}
+        }
         connection.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(GRACE, connection).await;
+    }
+}
+
+/// The service of one connection, with a mark that is set at its first request.
+struct Heard<S> {
+    service: S,
+    heard: Arc<SetOnce<()>>,
+}
+
+impl<S: hyper::service::Service<R>, R> hyper::service::Service<R> for Heard<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> Self::Future {
+        let _ = self.heard.set(());
+        self.service.call(request)
     }
 }
 

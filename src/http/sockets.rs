@@ -137,7 +137,9 @@ fn clear_drafts(directory: &Path, name: &str) -> io::Result<()> {
 }
 
 fn place(draft: &Path, path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
-    if let Some(group) = group {
+    let metadata = fs::symlink_metadata(draft)?;
+    // In a sandbox without chown(2) the group is the service's own, which needs no change.
+    if let Some(group) = group.filter(|group| *group != metadata.gid()) {
         std::os::unix::fs::chown(draft, None, Some(group))?;
     }
     fs::set_permissions(draft, fs::Permissions::from_mode(mode))?;

@@ -123,7 +123,7 @@ fn of_environment(environment: &EnvironmentBoard, now: Reading) -> EnvironmentRe
         name: environment.name.clone(),
         policy: PolicyReport { digest: standing.digest, taken_at: standing.taken_at, faults: standing.faults.clone() },
         fresh: environment.freshness.is_fresh(now),
-        loaded: environment.loaded.load(std::sync::atomic::Ordering::Acquire),
+        loaded: environment.loaded.initialized(),
         serving_since: environment.freshness.serving_since(now),
         confirmed_at: environment.freshness.confirmed_at(),
         last_pass: environment.last_pass.load().as_deref().copied(),
@@ -224,6 +224,7 @@ const fn part(part: &Part) -> &'static str {
     match part {
         Part::Store => "store",
         Part::Witness => "witness",
+        Part::Policy => "policy",
         Part::Keygen => "keygen",
         Part::Target(_) => "target",
         Part::Probe(_) => "probe",

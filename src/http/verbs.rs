@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::control::Room;
 use super::peers::{Peer, Users};
 use super::{NO_STORE, Refusal};
+use crate::status_report::migrate::MigrateRequest;
 use crate::status_report::verbs::{Refused, VerbReport, VerbRequest};
 
 /// The longest request: far more than the largest key takes.
@@ -20,13 +21,22 @@ pub const LONGEST_REQUEST: usize = 64 * 1024;
 
 /// `POST /v1/verbs`.
 pub(super) async fn verb(State(room): State<Room>, Extension(peer): Extension<Peer>, request: Request) -> Result<Response, Refusal> {
-    let asked = read(request.into_body()).await?;
+    let asked: VerbRequest = read(request.into_body()).await?;
     let by = room.who(peer).await;
     let report = room.control.verb(asked, by).await.map_err(|refused| of(&refused))?;
     Ok((status(&report), [(CACHE_CONTROL, NO_STORE)], Json(report)).into_response())
 }
 
-async fn read(body: Body) -> Result<VerbRequest, Refusal> {
+/// `POST /v1/migrate`.
+pub(super) async fn migrate(State(room): State<Room>, Extension(peer): Extension<Peer>, request: Request) -> Result<Response, Refusal> {
+    let asked: MigrateRequest = read(request.into_body()).await?;
+    let by = room.who(peer).await;
+    let report = room.control.migrate(asked, by).await.map_err(|refused| of(&refused))?;
+    let status = if report.is_good() { StatusCode::OK } else { StatusCode::CONFLICT };
+    Ok((status, [(CACHE_CONTROL, NO_STORE)], Json(report)).into_response())
+}
+
+async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let wrong = |status, error: String| Refusal::new(status, error, "use the keyrota command of the daemon's version");
     let too_long = |_| wrong(StatusCode::PAYLOAD_TOO_LARGE, format!("a request may have {LONGEST_REQUEST} bytes, or it was cut short"));
     let bytes = to_bytes(body, LONGEST_REQUEST).await.map_err(too_long)?;

@@ -11,18 +11,25 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::{Desk, JSON, Refusal, entity_tag};
+use crate::board::EnvironmentBoard;
 use crate::policy::Stale;
+use crate::time::Span;
 
 /// `Keyrota-Stale: true` on a key set that is served by a process which is not fresh.
 pub const STALE: HeaderName = HeaderName::from_static("keyrota-stale");
+
+/// Requests for an environment that is still being loaded wait for it until this long after the start; later they are refused at
+/// once. So whoever asks during a restart is answered late and not refused, and a store that is away holds nobody up for longer.
+pub const FIRST_LOOK: Span = Span::seconds(4);
 
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -30,12 +37,27 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 #[derive(Clone)]
 pub struct Verifiers {
     desk: Desk,
+    /// On the boot clock: until when requests wait for what is being loaded.
+    patient_until: Span,
 }
 
 impl Verifiers {
-    /// Serves the key sets of the desk's board.
-    pub const fn new(desk: Desk) -> Self {
-        Self { desk }
+    /// Serves the key sets of the desk's board, from now on.
+    pub fn new(desk: Desk) -> Self {
+        let patient_until = (desk.clock)().boot + FIRST_LOOK;
+        Self { desk, patient_until }
+    }
+
+    /// The environment that a request is to wait for, and how long; `None` if it can be answered now.
+    fn awaited(&self, path: &str) -> Option<(Arc<EnvironmentBoard>, Span)> {
+        let now = (self.desk.clock)().boot;
+        if now >= self.patient_until {
+            return None;
+        }
+        let (environment, keyset) = names(path)?;
+        let environment = self.desk.board.environment(environment).filter(|environment| !environment.loaded.initialized())?;
+        let served = environment.keyset(keyset).is_some_and(|cell| cell.served().is_some());
+        (!served).then(|| (environment, self.patient_until.saturating_sub(now)))
     }
 
     /// The answer to one request.
@@ -52,7 +74,7 @@ impl Verifiers {
             return Err(Refusal::method("GET, HEAD"));
         }
         let environment = self.desk.board.environment(environment).ok_or_else(unknown)?;
-        let absent = || if environment.loaded.load(Ordering::Acquire) { unknown() } else { Refusal::not_loaded(environment.name.as_str()) };
+        let absent = || if environment.loaded.initialized() { unknown() } else { Refusal::not_loaded(environment.name.as_str()) };
         let cell = environment.keyset(keyset).ok_or_else(absent)?;
         let served = cell.served().ok_or_else(absent)?;
         let rendered = served.jwks.as_ref().ok_or_else(unknown)?;
@@ -101,10 +123,17 @@ fn refused(refusal: &Refusal) -> Response<Full<Bytes>> {
 impl<B> hyper::service::Service<Request<B>> for Verifiers {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri().path(), request.headers())))
+        let Some((environment, longest)) = self.awaited(request.uri().path()) else {
+            return Either::Left(ready(Ok(self.answer(request.method(), request.uri().path(), request.headers()))));
+        };
+        let (this, (asked, _)) = (self.clone(), request.into_parts());
+        Either::Right(Box::pin(async move {
+            let _ = tokio::time::timeout(longest.to_std(), environment.loaded.wait()).await;
+            Ok(this.answer(&asked.method, asked.uri.path(), &asked.headers))
+        }))
     }
 }
 

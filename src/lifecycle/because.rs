@@ -26,6 +26,8 @@ impl Because {
             Self::Policy { .. } => "policy",
             Self::Witness { .. } => "witness",
             Self::Uptake { .. } | Self::Unheard => "uptake",
+            Self::MovedTo { .. } => "moved-to",
+            Self::MovedFrom { .. } => "moved-from",
             Self::Full => "full",
         }
     }
@@ -57,7 +59,10 @@ impl fmt::Display for Because {
             Self::StoreRefresh => "other replicas may not have seen it yet",
             Self::External => "a key must be handed in; hint: `keyrota import`",
             Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",
-            Self::Clock { what } | Self::Policy { what } | Self::Witness { what } => what,
+            Self::Clock { what } | Self::Policy { what } | Self::Witness { what } | Self::MovedTo { what } => what,
+            Self::MovedFrom { store } => {
+                return write!(f, "somebody may still read the {store} it came from; hint: `keyrota migrate` with --erase-source");
+            }
             Self::Full => "the keyset holds as many live keys as it may",
         })
     }

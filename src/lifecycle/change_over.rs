@@ -46,6 +46,9 @@ impl Case<'_> {
         if let Some(broken) = self.broken_policy() {
             return Err((None, broken));
         }
+        if let Some(arriving) = self.arrival() {
+            return Err((None, arriving));
+        }
         if let Some(until) = self.document.intents.frozen_until(now) {
             return Err((Some(until), Because::Frozen));
         }
@@ -104,6 +107,7 @@ impl Case<'_> {
             () if now < at => Some((Some(at), Because::Schedule)),
             () if self.document.intents.rotate_now.is_some() => None,
             () if let Some(broken) = self.broken_policy() => Some((None, broken)),
+            () if let Some(arriving) = self.arrival() => Some((None, arriving)),
             () => self.document.intents.frozen_until(now).map(|until| (Some(until), Because::Frozen)),
         };
         if let Some((at, because)) = held {

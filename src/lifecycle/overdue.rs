@@ -28,7 +28,7 @@ impl Because {
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
             Self::Probe { .. } | Self::StillShown { .. } => "probe",
-            Self::StoreRefresh | Self::Full => "store",
+            Self::StoreRefresh | Self::Full | Self::MovedTo { .. } | Self::MovedFrom { .. } => "store",
             Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::External => "external",
             Self::Inception | Self::Policy { .. } => "policy",

@@ -152,6 +152,9 @@ pub fn apply(
     let waits = Waits::at(document, rules, now);
     let cause = Cause { now, trigger: reason.trigger, reason: reason.text.clone(), by: None };
     let mut draft = Draft::of(document, parent, cause, Promise { propagation: waits.propagation, retention: waits.retention });
+    if rules.in_force() {
+        draft.note_stated(rules.stated());
+    }
     match step {
         Step::Generate { spec } => {
             let key = new_key.ok_or(IllegalChange::NoKey)?;

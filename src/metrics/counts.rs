@@ -115,6 +115,7 @@ impl Counts {
                 self.entry(keyset).lock().targets.remove(target);
             }
             Event::Seen { .. }
+            | Event::TargetSaid { .. }
             | Event::Overtaken { .. }
             | Event::UptakeOverrun { .. }
             | Event::Trouble { .. }
@@ -125,6 +126,7 @@ impl Counts {
             | Event::ClockAccepted { .. }
             | Event::Removed { .. }
             | Event::ClockSet { .. }
+            | Event::Migrated { .. }
             | Event::ClockBack => {}
         }
     }

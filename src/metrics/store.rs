@@ -73,8 +73,8 @@ impl<S: Store> Store for MeasuredStore<S> {
     }
 
     /// Counted among the swaps: it is one that leaves nothing.
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
-        self.measured("swap", self.inner.remove(keyset, expected), swap_ended).await
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
+        self.measured("swap", self.inner.remove(keyset, expected, recovery), swap_ended).await
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

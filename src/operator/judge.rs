@@ -2,6 +2,7 @@
 
 use super::{ImportRole, Refusal, Verb, may_sign, successor};
 use crate::document::{Document, End};
+use crate::lifecycle::moved_to;
 use crate::name::Kid;
 use crate::policy::{Mode, Source, Start, VerifierShape};
 use crate::rules::{Rules, Standing};
@@ -13,6 +14,11 @@ use crate::time::Timestamp;
 /// Why not, with a hint.
 pub fn judge(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) -> Result<(), Refusal> {
     let case = Case { document, rules, now, id: document.id.to_string() };
+    if let Some(journey) = document.intents.moved_to() {
+        let sentence = format!("{}: {}", case.id, moved_to(&document.id, journey));
+        let (what, hint) = sentence.split_once("; hint: ").unwrap_or((&sentence, ""));
+        return Err(harmful(what.to_owned(), hint));
+    }
     match verb {
         Verb::Init => case.init(),
         Verb::Import { role, key } => case.import(*role, key),
@@ -23,7 +29,7 @@ pub fn judge(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) ->
         Verb::RotateNow => case.rotate_now(),
         Verb::Revoke { kid } => case.revoke(kid),
         Verb::Compromise => case.compromise(),
-        Verb::RollBack => roll_back_to(document, rules, now).map(|_| ()),
+        Verb::RollBack => roll_back_to(document, rules, now).and_then(|_| case.has_arrived()),
         Verb::Freeze { until } => case.freeze(*until),
         Verb::Unfreeze => case.unfreeze(),
         Verb::Approve { kid } => case.approve(kid),
@@ -42,6 +48,10 @@ pub fn judge(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) ->
 /// If a policy does.
 pub fn removable(document: &Document, rules: &Rules, in_policy: bool) -> Result<(), Refusal> {
     let id = &document.id;
+    if let Some(journey) = document.intents.moved_to() {
+        let what = format!("{id} moved to the {}", journey.store);
+        return Err(harmful(what, format!("`keyrota migrate {} --erase-source` removes what is left of it here", id.environment)));
+    }
     if in_policy || !rules.is_orphaned() {
         let hint = "take it out of the policy, then `keyrota reload --wait`, then remove it".to_owned();
         return Err(Refusal::Unsafe { what: format!("{id} is in the policy of its environment, and its signers rely on it"), hint });
@@ -105,12 +115,25 @@ impl Case<'_> {
             let what = format!("the policy file of {} is broken, so nothing begins that can wait", self.id);
             return Err(harmful(what, "`keyrota check` says where; mend it, then `keyrota reload --wait`"));
         }
+        self.has_arrived()?;
         match self.document.intents.freeze.as_ref().filter(|freeze| self.now < freeze.until) {
             None => Ok(()),
             Some(freeze) => {
                 let (by, why) = (&freeze.intent.by, &freeze.intent.reason);
                 let what = format!("{} is frozen until {} by {by} ({why})", self.id, freeze.until);
                 Err(harmful(what, format!("`keyrota unfreeze {}` first, if that no longer counts", self.id)))
+            }
+        }
+    }
+
+    /// Nobody reads the store any more that it came from, where a change-over would not be seen.
+    fn has_arrived(&self) -> Result<(), Refusal> {
+        match self.document.intents.moved_from() {
+            None => Ok(()),
+            Some(journey) => {
+                let what = format!("{} came from the {}, which replicas, signers or verifiers may still read", self.id, journey.store);
+                let hint = format!("when nobody does, `keyrota migrate {} --erase-source`", self.document.id.environment);
+                Err(harmful(what, hint))
             }
         }
     }

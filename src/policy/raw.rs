@@ -248,8 +248,46 @@ pub(super) struct RawProbe {
 pub(super) enum RawTarget {
     /// A file, or for `pem` a directory.
     File(RawFile),
+    /// A second secret in AWS Secrets Manager, with the public key set alone.
+    #[serde(rename = "aws_secret")]
+    AwsSecret(RawAwsSecret),
+    /// A program that is handed the content on its standard input.
+    Exec(RawExec),
     /// An address that is told what happens. No key waits for it.
     Webhook(RawWebhook),
+}
+
+/// A second secret in AWS Secrets Manager, with the public key set alone: for verifiers who must not reach private keys. Everything
+/// else about it is as `store:` says.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAwsSecret {
+    /// The secret's whole name, which begins with the store's prefix. Default: the prefix, the keyset's name and `.jwks`.
+    pub name: Option<String>,
+    /// What is written: `jwks`.
+    pub format: TargetFormat,
+}
+
+/// A program that is handed the content on its standard input, whenever that differs from what it took last.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExec {
+    /// The program's absolute path and its arguments, as a list: there is no shell.
+    pub argv: Vec<String>,
+    /// What it is handed. `jwks` has nothing secret in it; of any other, what the program prints is not logged.
+    pub format: TargetFormat,
+    /// Who reads what it writes. Default: verifiers for jwks, signers otherwise.
+    #[serde(rename = "for")]
+    pub audience: Option<Audience>,
+    /// How long it may take before it is killed with everything it started. Default: 30s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A program that prints exactly what was handed over, and nothing if there is nothing yet. Without it, that the first program
+    /// ends with 0 counts as having been read back.
+    pub read_back: Option<Vec<String>>,
+    /// How often `read_back` is run while nothing changes. Default: 1m.
+    #[schemars(with = "Option<SpanText>")]
+    pub read_back_every: Option<Span>,
 }
 
 /// An address that is told what happens to the keyset, signed by the Standard Webhooks convention.

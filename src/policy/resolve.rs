@@ -55,7 +55,7 @@ pub(super) struct Resolver<'p> {
     pub store: &'p StoreConfig,
     pub defaults: Option<&'p Node>,
     pub report: &'p mut Report,
-    /// Paths of targets, which are unique within the environment.
+    /// Paths and secrets of targets, which are unique within the environment.
     pub taken: Taken,
     /// Windows by what states them: the same one is often stated for many keysets, and enumerating its openings takes a while.
     pub windows: BTreeMap<(String, Span, String), Result<Window, WindowError>>,
@@ -81,7 +81,8 @@ impl Resolver<'_> {
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
         let webhooks = webhook::resolve(publish, node.get("publish"), self.report);
-        let publish = target::resolve(publish, node.get("publish"), spec.class(), &mut self.taken, self.report);
+        let around = target::Around { keyset: name, class: spec.class(), store: self.store };
+        let publish = target::resolve(publish, node.get("publish"), &around, &mut self.taken, self.report);
         let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         self.shape(&raw, &spec, node);
         let reason = self.reason(raw.excuse.as_ref().map(|e| e.reason.as_str()), node);

@@ -12,7 +12,7 @@ use crate::name::{EnvironmentName, KeysetName};
 use crate::time::Span;
 
 /// Where keyset documents are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum StoreConfig {
     /// An encrypted `SQLite` file in the state directory.
@@ -22,7 +22,7 @@ pub enum StoreConfig {
 }
 
 /// How to reach AWS Secrets Manager.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwsStore {
     /// What stands in front of a keyset's name in the name of its secret.
     pub prefix: String,
@@ -108,6 +108,26 @@ impl StoreConfig {
         match self {
             Self::Embedded => 1024 * 1024,
             Self::AwsSecretsManager(_) => 60 * 1024,
+        }
+    }
+
+    /// Its kind, as a policy and the command line name it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::AwsSecretsManager(_) => "aws-secrets-manager",
+        }
+    }
+
+    /// What it is called where keysets move from one store to another: the same for settings that lead to the same documents.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Embedded => "embedded store".to_owned(),
+            Self::AwsSecretsManager(aws) => {
+                let region = aws.region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+                let url = aws.endpoint_url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+                format!("aws-secrets-manager store {}*{region}{url}", aws.prefix)
+            }
         }
     }
 

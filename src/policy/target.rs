@@ -1,15 +1,23 @@
 //! Targets: the places outside the store that keyrota writes for verifiers and signers.
 
+mod aws_secret;
+mod exec;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use aws_secret::AwsSecretTarget;
+pub use exec::ExecTarget;
+
 use super::fault::{Place, Report};
-use super::leaf;
 use super::raw::{RawFile, RawTarget};
 use super::tree::{Content, Node};
+use super::{StoreConfig, leaf};
 use crate::key::KeyClass;
+use crate::name::KeysetName;
 
 /// What a path may begin with instead of `/`: the daemon's own state directory.
 pub const STATE_DIR: &str = "{state_dir}/";
@@ -36,6 +44,58 @@ pub enum Audience {
     Verifiers,
     /// Whoever mints tokens or presents API keys.
     Signers,
+}
+
+/// A place outside the store. One kind each; what is the same for all of them is asked of this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)] // the witness remembers targets, and those of earlier versions were all files
+pub enum Target {
+    /// A file of this host.
+    File(FileTarget),
+    /// A secret in AWS Secrets Manager.
+    AwsSecret(AwsSecretTarget),
+    /// A program that takes the content.
+    Exec(ExecTarget),
+}
+
+impl Target {
+    /// What logs, metrics and the witness call it. No two targets of a keyset have the same name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(file) => file.name(),
+            Self::AwsSecret(secret) => secret.to_string(),
+            Self::Exec(exec) => exec.to_string(),
+        }
+    }
+
+    /// Who reads it.
+    pub const fn audience(&self) -> Audience {
+        match self {
+            Self::File(file) => file.audience,
+            Self::AwsSecret(_) => Audience::Verifiers,
+            Self::Exec(exec) => exec.audience,
+        }
+    }
+
+    /// Whether it is one place that all replicas write, so that what is taken away there cannot be put back by one of them.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::AwsSecret(_))
+    }
+
+    /// The same target as it is for a daemon with this state directory.
+    #[must_use]
+    pub fn beside(&self, state_dir: &Path) -> Self {
+        match self {
+            Self::File(file) => Self::File(file.beside(state_dir)),
+            Self::AwsSecret(_) | Self::Exec(_) => self.clone(),
+        }
+    }
+}
+
+impl From<FileTarget> for Target {
+    fn from(file: FileTarget) -> Self {
+        Self::File(file)
+    }
 }
 
 /// A file (for `pem` a directory) that keyrota writes and reads back.
@@ -87,31 +147,62 @@ impl FileTarget {
     }
 }
 
-/// Every path that a target of this environment has, with the place of its field.
-pub(super) type Taken = std::collections::BTreeMap<PathBuf, Place>;
+/// What targets of this environment have taken, with the place of the field that says so.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    paths: BTreeMap<PathBuf, Place>,
+    secrets: BTreeMap<String, Place>,
+}
+
+/// What a target is judged by besides what it says itself.
+pub(super) struct Around<'a> {
+    pub keyset: &'a KeysetName,
+    pub class: KeyClass,
+    pub store: &'a StoreConfig,
+}
+
+impl TargetFormat {
+    /// Who reads it, unless the policy says otherwise.
+    const fn usual_audience(self) -> Audience {
+        match self {
+            Self::Jwks => Audience::Verifiers,
+            Self::Pem | Self::Env | Self::Document => Audience::Signers,
+        }
+    }
+}
 
 /// Reads `publish:` of one keyset; faults go into the report.
-pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, class: KeyClass, taken: &mut Taken, report: &mut Report) -> Vec<FileTarget> {
+pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, around: &Around<'_>, taken: &mut Taken, report: &mut Report) -> Vec<Target> {
     let items: &[Node] = match node.map(|n| &n.content) {
         Some(Content::Sequence(items)) => items,
         _ => &[],
     };
     // What is unsound was left out of the raw list, so the two go in step.
     let sound = items.iter().filter(|item| item.sound);
-    raw.iter()
-        .zip(sound)
-        .filter_map(|(raw, item)| match raw {
-            RawTarget::File(raw) => file(raw, item.get("file").unwrap_or(item), class, taken, report),
+    let mut names: BTreeMap<String, Place> = BTreeMap::new();
+    let mut targets = Vec::new();
+    for (raw, item) in raw.iter().zip(sound) {
+        let within = |field: &str| item.get(field).unwrap_or(item);
+        let target = match raw {
+            RawTarget::File(raw) => file(raw, within("file"), around.class, taken, report).map(Target::File),
+            RawTarget::AwsSecret(raw) => aws_secret::resolve(raw, within("aws_secret"), around, taken, report).map(Target::AwsSecret),
+            RawTarget::Exec(raw) => exec::resolve(raw, within("exec"), around, report).map(Target::Exec),
             RawTarget::Webhook(_) => None, // it holds nothing: `webhook` reads it
-        })
-        .collect()
+        };
+        let Some(target) = target else { continue };
+        if let Some(other) = names.get(&target.name()) {
+            let what = format!("is the same as {} (line {})", other.field, other.line);
+            report.fault(&item.place, what, "remove one of them, or give it another argument");
+            continue;
+        }
+        names.insert(target.name(), item.place.clone());
+        targets.push(target);
+    }
+    targets
 }
 
 fn file(raw: &RawFile, node: &Node, class: KeyClass, taken: &mut Taken, report: &mut Report) -> Option<FileTarget> {
-    let audience = raw.audience.unwrap_or(match raw.format {
-        TargetFormat::Jwks => Audience::Verifiers,
-        TargetFormat::Pem | TargetFormat::Env | TargetFormat::Document => Audience::Signers,
-    });
+    let audience = raw.audience.unwrap_or_else(|| raw.format.usual_audience());
     let default_mode = if raw.format == TargetFormat::Jwks && audience == Audience::Verifiers { 0o644 } else { 0o600 };
     let mode = raw.mode.as_deref().and_then(|text| leaf::octal(text).ok()).unwrap_or(default_mode);
     let before = report.faults.len();
@@ -120,21 +211,7 @@ fn file(raw: &RawFile, node: &Node, class: KeyClass, taken: &mut Taken, report: 
     } else {
         take(&raw.path, node, taken, report);
     }
-    let asymmetric = class == KeyClass::Asymmetric;
-    let misfit = match raw.format {
-        TargetFormat::Jwks if !asymmetric => Some("`jwks` holds public keys, and this keyset has none"),
-        TargetFormat::Pem if !asymmetric => Some("`pem` holds key pairs, and this keyset has none"),
-        TargetFormat::Env if asymmetric => Some("`env` holds one-line secrets, and this keyset has key pairs"),
-        _ => None,
-    };
-    if let Some(what) = misfit {
-        let hint = if asymmetric { "use jwks, pem or document" } else { "use env or document" };
-        report.fault(&node.place_of("format"), what, hint);
-    }
-    if raw.format == TargetFormat::Document && audience == Audience::Verifiers && asymmetric {
-        let hint = "give verifiers `jwks`; `document` is for signers";
-        report.fault(&node.place_of("for"), "a document holds private keys, which verifiers must not have", hint);
-    }
+    misfit(raw.format, audience, class, node, report);
     let group = raw.group.clone().filter(|group| {
         let named = !group.is_empty() && group.bytes().all(|b| b.is_ascii_graphic() && !b":/,".contains(&b));
         if !named {
@@ -149,6 +226,25 @@ fn file(raw: &RawFile, node: &Node, class: KeyClass, taken: &mut Taken, report: 
         report.fault(&node.place_of("mode"), what, "use \"0600\", or \"0640\" with a group");
     }
     (report.faults.len() == before).then_some(target)
+}
+
+/// What cannot be written in a format, or must not be handed to those who read it.
+fn misfit(format: TargetFormat, audience: Audience, class: KeyClass, node: &Node, report: &mut Report) {
+    let asymmetric = class == KeyClass::Asymmetric;
+    let wrong = match format {
+        TargetFormat::Jwks if !asymmetric => Some("`jwks` holds public keys, and this keyset has none"),
+        TargetFormat::Pem if !asymmetric => Some("`pem` holds key pairs, and this keyset has none"),
+        TargetFormat::Env if asymmetric => Some("`env` holds one-line secrets, and this keyset has key pairs"),
+        _ => None,
+    };
+    if let Some(what) = wrong {
+        let hint = if asymmetric { "use jwks, pem or document" } else { "use env or document" };
+        report.fault(&node.place_of("format"), what, hint);
+    }
+    if format == TargetFormat::Document && audience == Audience::Verifiers && asymmetric {
+        let hint = "give verifiers `jwks`; `document` is for signers";
+        report.fault(&node.place_of("for"), "a document holds private keys, which verifiers must not have", hint);
+    }
 }
 
 fn lawful_path(path: &str) -> Result<(), (String, &'static str)> {
@@ -167,6 +263,7 @@ fn lawful_path(path: &str) -> Result<(), (String, &'static str)> {
 
 /// Notes that `path` is taken; a fault if it, a folder above it or a file below it already is.
 fn take(path: &str, node: &Node, taken: &mut Taken, report: &mut Report) {
+    let taken = &mut taken.paths;
     let at = node.place_of("path");
     let path = PathBuf::from(path);
     let above = path.ancestors().find_map(|ancestor| taken.get_key_value(ancestor));

@@ -70,34 +70,52 @@ struct AcceptedKey<'a> {
 /// # Errors
 /// [`PublishError::Format`]: the keyset's keys cannot be written so.
 pub fn render(target: &FileTarget, document: &Document) -> Result<Rendered, PublishError> {
-    let (mode, refused) = (target.mode, || PublishError::Format(target.format));
-    let active = document.active.as_ref().map(|active| &active.key);
-    let pairs = document.class == KeyClass::Asymmetric;
-    let whole = |content| Rendered { parts: vec![Part { file: None, content, mode }] };
-    match target.format {
-        TargetFormat::Jwks | TargetFormat::Pem if !pairs => Err(refused()),
-        TargetFormat::Jwks => {
-            let set = document.jwks();
-            let text = serde_json::to_vec(&set).map_err(|_| refused())?;
-            Ok(whole((!set.keys.is_empty()).then(|| SecretBytes::new(text))))
-        }
-        TargetFormat::Pem => {
-            let public = active.and_then(Key::public_jwk).map(|jwk| jwk.numbers.to_spki_pem().map_err(|_| refused())).transpose()?;
-            let public = public.map(|pem| SecretBytes::new(pem.into_bytes()));
-            if target.audience == Audience::Verifiers {
-                return Ok(Rendered { parts: vec![Part { file: Some(PUBLIC_PEM), content: public, mode }] });
-            }
-            let private = active.and_then(Key::secret).map(|pem| SecretBytes::new(pem.expose().as_bytes().to_vec()));
-            let public = Part { file: Some(PUBLIC_PEM), content: public, mode: PUBLIC_MODE };
-            Ok(Rendered { parts: vec![public, Part { file: Some(PRIVATE_PEM), content: private, mode }] })
-        }
-        TargetFormat::Env => Ok(whole(active.map(env))),
-        TargetFormat::Document => match target.audience {
-            Audience::Signers => Ok(whole(document.active.is_some().then(|| document.to_stored()))),
-            Audience::Verifiers if document.live().next().is_none() => Ok(whole(None)),
-            Audience::Verifiers => accepted(document).map(|set| whole(Some(set))).ok_or_else(refused),
-        },
+    let mode = target.mode;
+    if target.format != TargetFormat::Pem {
+        let content = whole(target.format, target.audience, document)?;
+        return Ok(Rendered { parts: vec![Part { file: None, content, mode }] });
     }
+    let refused = || PublishError::Format(target.format);
+    if document.class != KeyClass::Asymmetric {
+        return Err(refused());
+    }
+    let active = document.active.as_ref().map(|active| &active.key);
+    let public = active.and_then(Key::public_jwk).map(|jwk| jwk.numbers.to_spki_pem().map_err(|_| refused())).transpose()?;
+    let public = public.map(|pem| SecretBytes::new(pem.into_bytes()));
+    if target.audience == Audience::Verifiers {
+        return Ok(Rendered { parts: vec![Part { file: Some(PUBLIC_PEM), content: public, mode }] });
+    }
+    let private = active.and_then(Key::secret).map(|pem| SecretBytes::new(pem.expose().as_bytes().to_vec()));
+    let public = Part { file: Some(PUBLIC_PEM), content: public, mode: PUBLIC_MODE };
+    Ok(Rendered { parts: vec![public, Part { file: Some(PRIVATE_PEM), content: private, mode }] })
+}
+
+/// What a place of one piece must hold; `None`: nothing.
+///
+/// # Errors
+/// [`PublishError::Format`]: the keyset's keys cannot be written so.
+pub fn whole(format: TargetFormat, audience: Audience, document: &Document) -> Result<Option<SecretBytes>, PublishError> {
+    let refused = || PublishError::Format(format);
+    match (format, audience) {
+        (TargetFormat::Pem, _) => Err(refused()),
+        (TargetFormat::Jwks, _) => Ok(Some(jwks(document)?).filter(|_| document.live().next().is_some())),
+        (TargetFormat::Env, _) => Ok(document.active.as_ref().map(|active| env(&active.key))),
+        (TargetFormat::Document, Audience::Signers) => Ok(document.active.is_some().then(|| document.to_stored())),
+        (TargetFormat::Document, Audience::Verifiers) if document.live().next().is_none() => Ok(None),
+        (TargetFormat::Document, Audience::Verifiers) => accepted(document).map(Some).ok_or_else(refused),
+    }
+}
+
+/// The public key set, perhaps an empty one.
+///
+/// # Errors
+/// [`PublishError::Format`]: the keyset has no public keys.
+pub fn jwks(document: &Document) -> Result<SecretBytes, PublishError> {
+    let refused = || PublishError::Format(TargetFormat::Jwks);
+    if document.class != KeyClass::Asymmetric {
+        return Err(refused());
+    }
+    serde_json::to_vec(&document.jwks()).map(SecretBytes::new).map_err(|_| refused())
 }
 
 /// The set of accepted keys; `None` if it could not be written.

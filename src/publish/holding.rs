@@ -46,24 +46,39 @@ struct NamedKey {
 pub fn holding(format: TargetFormat, parts: &[file::FoundPart], document: &Document) -> Holding {
     let mut held = Holding::default();
     for part in parts {
-        let bytes = part.content.expose();
-        if bytes.is_empty() {
-            continue;
-        }
-        match format {
-            TargetFormat::Jwks | TargetFormat::Document => held.read_keys(bytes, document),
-            TargetFormat::Env => held.read_env(bytes, document),
-            TargetFormat::Pem => held.read_pem(bytes, part.file == Some(PRIVATE_PEM), document),
-        }
+        held.read(format, part.content.expose(), part.file == Some(PRIVATE_PEM), document);
     }
-    held.known.sort_unstable();
-    held.known.dedup();
-    held.foreign.sort_unstable();
-    held.foreign.dedup();
+    held.put_in_order();
+    held
+}
+
+/// The same for a place of one piece, which may be empty.
+pub fn of_text(format: TargetFormat, bytes: &[u8], document: &Document) -> Holding {
+    let mut held = Holding::default();
+    held.read(format, bytes, false, document);
+    held.put_in_order();
     held
 }
 
 impl Holding {
+    fn read(&mut self, format: TargetFormat, bytes: &[u8], private: bool, document: &Document) {
+        if bytes.is_empty() {
+            return;
+        }
+        match format {
+            TargetFormat::Jwks | TargetFormat::Document => self.read_keys(bytes, document),
+            TargetFormat::Env => self.read_env(bytes, document),
+            TargetFormat::Pem => self.read_pem(bytes, private, document),
+        }
+    }
+
+    fn put_in_order(&mut self) {
+        for kids in [&mut self.known, &mut self.foreign] {
+            kids.sort_unstable();
+            kids.dedup();
+        }
+    }
+
     fn name(&mut self, kid: Kid, document: &Document) {
         let list = if document.knows(&kid) { &mut self.known } else { &mut self.foreign };
         list.push(kid);

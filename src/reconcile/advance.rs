@@ -66,6 +66,7 @@ impl<P: Ports> Context<'_, P> {
             self.ports.report(&id.keyset, None);
             return Then::Stop;
         };
+        keyset.compare_policies(id, &rules, events);
         let class = rules.spec.class();
         let document = keyset.document().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
         let mut fault = self.fault.clone().or_else(|| class_fault(&document, &rules));
@@ -76,6 +77,9 @@ impl<P: Ports> Context<'_, P> {
         if document.is_stored() && !matches!(fault, Some(Fault::Witness { .. })) {
             places::clear(self.ports, id, keyset, events).await;
             places::project(self.ports, id, keyset, &document, events).await;
+            if let Some(then) = self.follow(id, keyset, events).await {
+                return then;
+            }
         }
         let observed = self.observe(keyset, &document, &rules, fault);
         self.note_sighting(id, keyset, &document, &observed, events).await;
@@ -109,6 +113,29 @@ impl<P: Ports> Context<'_, P> {
                 self.settle(id, keyset, &rules, wait, late, began.wall)
             }
         }
+    }
+
+    /// A place holds what a later generation says: the store has that generation too, and this host has not seen it. It is asked for,
+    /// now and then. If it is not to be had, things go on with what is there: no change can be lost by that.
+    async fn follow(&self, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Option<Then> {
+        let (place, ahead) = keyset.outrun.take()?;
+        let (now, before) = (self.ports.clock().boot, keyset.document().map(|d| d.generation));
+        if keyset.followed.is_some_and(|asked| now < asked + SLOW_RETRY) {
+            return None;
+        }
+        keyset.followed = Some(now);
+        let then = self.reload(id, keyset, events).await;
+        let found = keyset.document().map(|d| d.generation);
+        if found > before || matches!(then, Then::Stop) {
+            return Some(then);
+        }
+        let held = found.map_or_else(|| "nothing".to_owned(), |generation| format!("generation {generation}"));
+        let what = format!(
+            "target {place} holds the key set of generation {ahead}, and the store shows {held}, so it is left alone; hint: is the document \
+             of a back-up in force? if the keyset was removed and made anew, delete what it left there"
+        );
+        keyset.trouble(id, Part::Target(place), what, events);
+        None
     }
 
     /// The keyset has nothing more to do now.

@@ -51,6 +51,8 @@ pub(super) struct Keyset {
     /// What was seen of the key sets that are looked at from outside, by address.
     pub probes: BTreeMap<String, Watch>,
     pub troubles: BTreeMap<Part, String>,
+    /// Since when it is judged by the rules that it has now.
+    pub ruled_since: Option<Timestamp>,
     /// When to look again.
     pub deadline: Option<Timestamp>,
     /// The latest generation that an event has told of.
@@ -61,6 +63,10 @@ pub(super) struct Keyset {
     pub served: Option<Generation>,
     /// A second look showed less than the first: the store's list of changes must be read again from the start.
     pub relist: bool,
+    /// A place that holds what a later generation says than the one that is held, and that generation.
+    pub outrun: Option<(String, Generation)>,
+    /// When (boot time) the store was last asked because of that.
+    pub followed: Option<Span>,
     /// There is more to do than one pass allows.
     pub again: bool,
 }
@@ -124,6 +130,27 @@ impl Keyset {
             events.push(Event::Seen { document: Arc::clone(&held.document) });
         }
         self.held = Some(held);
+    }
+
+    /// Whether another replica has decided under other rules since this one has these; if so, in which fields they differ.
+    pub fn compare_policies(&mut self, id: &KeysetId, rules: &Rules, events: &mut Vec<Event>) {
+        let stated = self.document().and_then(|document| document.stated.clone());
+        let since = self.ruled_since.map(|since| since + rules.facts.clock_skew);
+        let differing = match (stated, since) {
+            (Some(stated), Some(since)) if rules.in_force() && stated.at > since => (stated.at, rules.differing(&stated.fields)),
+            _ => (Timestamp::EPOCH, Vec::new()),
+        };
+        match differing {
+            (_, fields) if fields.is_empty() => self.works(id, Part::Policy, events),
+            (at, fields) => {
+                let what = format!(
+                    "another replica decided at {at} under a policy that differs in {}; hint: give all replicas the same file, and reload; \
+                     keyrota_policy_hash tells which have it",
+                    fields.join(", ")
+                );
+                self.trouble(id, Part::Policy, what, events);
+            }
+        }
     }
 
     /// Notes a trouble; an event tells of it once.

@@ -120,8 +120,8 @@ impl<P: Ports> Reconciler<P> {
         wanted.map(|wanted| wanted.rules.spec.algorithm())
     }
 
-    /// The files that a keyset is to be written to.
-    pub fn targets(&self, keyset: &KeysetName) -> Vec<crate::policy::FileTarget> {
+    /// The places that a keyset is to be written to.
+    pub fn targets(&self, keyset: &KeysetName) -> Vec<crate::policy::Target> {
         self.keysets.get(keyset).map(places::targets).unwrap_or_default()
     }
 

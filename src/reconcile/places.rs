@@ -11,7 +11,7 @@ use crate::document::{Document, Facts};
 use crate::event::{Event, Part};
 use crate::name::{KeysetId, Kid};
 use crate::observed::{PlaceKind, SignerPlace, VerifierPlace};
-use crate::policy::{Audience, FileTarget};
+use crate::policy::{Audience, Target};
 use crate::publish::{Brought, Targets as _};
 use crate::time::Timestamp;
 use crate::witness::PlaceMemory;
@@ -20,7 +20,7 @@ use crate::witness::PlaceMemory;
 const SIGNER_SOCKET: &str = "signer.sock";
 
 /// The targets of a keyset: those of its policy, or, if it is in no policy any more, those it had.
-pub(super) fn targets(keyset: &Keyset) -> Vec<FileTarget> {
+pub(super) fn targets(keyset: &Keyset) -> Vec<Target> {
     match &keyset.wanted {
         Some(wanted) => wanted.targets.to_vec(),
         None => keyset.places.values().filter_map(|memory| memory.target.clone()).collect(),
@@ -29,12 +29,12 @@ pub(super) fn targets(keyset: &Keyset) -> Vec<FileTarget> {
 
 /// Takes away what was written to targets that are asked for no more.
 pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) {
-    let kept: Vec<String> = targets(keyset).iter().map(FileTarget::name).collect();
+    let kept: Vec<String> = targets(keyset).iter().map(Target::name).collect();
     keyset.troubles.retain(|part, _| !matches!(part, Part::Target(name) if !kept.contains(name)));
     let gone: Vec<String> = keyset.places.keys().filter(|name| !kept.contains(name)).cloned().collect();
     for name in gone {
         let Some(PlaceMemory { target: Some(target), content: Some(content), .. }) = keyset.places.remove(&name) else { continue };
-        match ports.targets().remove(&target, content).await {
+        match ports.targets().remove(id, &target, content).await {
             Ok(true) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name }),
             Ok(false) => {}
             Err(error) => events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: error.to_string() }),
@@ -42,12 +42,21 @@ pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyse
     }
 }
 
-/// Takes away what was written to any target; answers which had to be left, and why.
-pub(super) async fn clear_all<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Vec<String> {
+/// Takes away what was written to this host's own places, or to `shared` ones; answers which had to be left, and why.
+pub(super) async fn clear_all<P: Ports>(
+    ports: &P,
+    id: &KeysetId,
+    keyset: &mut Keyset,
+    shared: bool,
+    events: &mut Vec<Event>,
+) -> Vec<String> {
     let mut left = Vec::new();
-    for (name, memory) in std::mem::take(&mut keyset.places) {
+    let is_shared = |memory: &PlaceMemory| memory.target.as_ref().is_some_and(Target::is_shared);
+    let (now, later) = std::mem::take(&mut keyset.places).into_iter().partition(|(_, memory)| is_shared(memory) == shared);
+    keyset.places = later;
+    for (name, memory) in BTreeMap::<String, PlaceMemory>::into_iter(now) {
         let PlaceMemory { target: Some(target), content: Some(content), .. } = memory else { continue };
-        match ports.targets().remove(&target, content).await {
+        match ports.targets().remove(id, &target, content).await {
             Ok(true) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name }),
             Ok(false) => {}
             Err(error) => {
@@ -63,31 +72,49 @@ pub(super) async fn clear_all<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut K
 pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, document: &Document, events: &mut Vec<Event>) {
     let targets = targets(keyset);
     for audience in [Audience::Verifiers, Audience::Signers] {
-        for target in targets.iter().filter(|t| t.audience == audience) {
+        for target in targets.iter().filter(|t| t.audience() == audience) {
             let name = target.name();
             let memory = keyset.places.entry(name.clone()).or_default();
             let expected = memory.content;
             let wrong = match ports.targets().bring(id, target, document, expected).await {
-                Ok(Brought::Agreed { content, changed_at, wrote, drift }) => {
+                Ok(Brought::Agreed { content, changed_at, wrote, drift, said }) => {
                     let now = ports.clock().wall;
-                    let altered = drift || (!wrote && memory.changed_at.is_some_and(|before| before != changed_at));
-                    let kids = carried(audience, document);
-                    memory.agree(&kids, altered, if wrote || altered { now } else { changed_at.min(now) });
+                    let altered = drift || (!wrote && changed_at.is_some() && memory.changed_at.is_some_and(|at| Some(at) != changed_at));
+                    let since = if wrote || altered { now } else { changed_at.map_or(now, |at| at.min(now)) };
+                    memory.agree(&carried(audience, document), altered, since);
                     memory.target = Some(target.clone());
                     memory.content = Some(content);
-                    memory.changed_at = Some(changed_at);
+                    memory.changed_at = changed_at;
                     if wrote {
                         events.push(Event::TargetWritten { keyset: id.clone(), target: name.clone(), drift });
                     }
+                    events.extend(said.map(|what| Event::TargetSaid { keyset: id.clone(), target: name.clone(), what }));
                     None
+                }
+                Ok(Brought::UnderWay { unsure }) => {
+                    memory.target = Some(target.clone());
+                    memory.content = memory.content.filter(|_| !unsure);
+                    // Nothing new is known of the place. But what it must not stand for any more does not count until it is done.
+                    let kids = carried(audience, document);
+                    memory.since.retain(|kid, _| kids.contains(kid));
+                    continue;
+                }
+                Ok(Brought::Ahead { generation }) => {
+                    keyset.outrun = Some((name, generation));
+                    continue;
                 }
                 Ok(Brought::Foreign { kids }) => {
                     memory.since.clear();
                     let kids: Vec<_> = kids.iter().map(Kid::as_str).collect();
+                    let kids = if kids.is_empty() { "no name can be read".to_owned() } else { kids.join(", ") };
+                    let otherwise = match target {
+                        Target::File(_) => "say `replace: true` for this target",
+                        Target::AwsSecret(_) => "give this target another `name`",
+                        Target::Exec(_) => "clear what `read_back` shows",
+                    };
                     Some(format!(
-                        "{name} holds a key that this keyset does not know ({}), so it is not overwritten; hint: import that key, \
-                         or say `replace: true` for this target",
-                        kids.join(", ")
+                        "{name} holds a key that this keyset does not know ({kids}), so it is not overwritten; hint: import that key, \
+                         or {otherwise}"
                     ))
                 }
                 Err(error) => {
@@ -109,7 +136,7 @@ pub(super) fn observe(keyset: &Keyset, now: Timestamp) -> (Vec<VerifierPlace>, V
     for target in targets(keyset) {
         let name = target.name();
         let since = keyset.places.get(&name).map(|memory| memory.since.clone()).unwrap_or_default();
-        match target.audience {
+        match target.audience() {
             Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since, as_of: Some(now) }),
             Audience::Signers => signers.push(SignerPlace { name, left: since }),
         }

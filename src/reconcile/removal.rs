@@ -15,11 +15,12 @@ use crate::event::Event;
 use crate::name::{KeysetId, KeysetName};
 use crate::operator::preview::{Death, Preview};
 use crate::operator::removable;
+use crate::policy::Target;
 use crate::rules::Rules;
 use crate::store::{Store as _, SwapError};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
-use crate::witness::{Sighting, Witness as _};
+use crate::witness::{PlaceMemory, Sighting, Witness as _};
 
 /// What an operator asks for.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Removal {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// For how long the store is to let it be undone, if it has such a thing.
+    pub recovery: Span,
     /// Only say what would happen.
     pub dry_run: bool,
     /// The fingerprint of the preview that the operator agreed to.
@@ -86,17 +89,20 @@ impl<P: Ports> Context<'_, P> {
         let generation = document.generation;
         let written = keyset.places.clone();
         self.note_removing(id, keyset, &document, true).await?;
-        preview.notes.extend(places::clear_all(self.ports, id, keyset, events).await);
-        if let Err(error) = self.ports.store().remove(&id.keyset, &revision).await {
+        preview.notes.extend(places::clear_all(self.ports, id, keyset, false, events).await);
+        if let Err(error) = self.ports.store().remove(&id.keyset, &revision, removal.recovery).await {
             // It stays, so what was taken away is written again in the next pass.
             keyset.places = written;
             self.note_removing(id, keyset, &document, false).await?;
             return Err(match error {
                 SwapError::Conflict => Obstacle::Moved(id.clone()),
                 SwapError::Indeterminate(_) => Obstacle::Indeterminate(error.to_string(), id.clone()),
+                SwapError::Invalid(what) if what.contains("; hint: ") => Obstacle::Fault(what),
                 SwapError::Unavailable(_) | SwapError::Invalid(_) => Obstacle::Store(error.to_string()),
             });
         }
+        // What could not have been put back goes only now that nothing needs it any more.
+        preview.notes.extend(places::clear_all(self.ports, id, keyset, true, events).await);
         keyset.held = None;
         keyset.served = None;
         self.ports.serve(&id.keyset, None);
@@ -137,7 +143,12 @@ fn preview(document: &Document, rules: &Rules, keyset: &Keyset, now: Timestamp) 
         Death { kid: live.key.kid.clone(), tokens_until, cached_until }
     });
     let deaths: Vec<Death> = deaths.collect();
-    let mut notes: Vec<String> = keyset.places.keys().map(|place| format!("{place} is removed")).collect();
+    let what_becomes = |(place, memory): (&String, &PlaceMemory)| match memory.target {
+        Some(Target::Exec(_)) => format!("what {place} did with the keys stays: undo it by hand"),
+        Some(Target::AwsSecret(_)) => format!("{place} is scheduled for deletion, if keyrota may"),
+        Some(Target::File(_)) | None => format!("{place} is removed"),
+    };
+    let mut notes: Vec<String> = keyset.places.iter().map(what_becomes).collect();
     notes.push("the keyset goes for good: its name can be used anew, its kids are forgotten".to_owned());
     let kids: Vec<_> = deaths.iter().map(|d| d.kid.as_str()).collect();
     let fingerprint = Digest::of(format!("remove {kids:?}").as_bytes());

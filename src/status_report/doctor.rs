@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::aws::permissions::{Outcome, Tried};
 use crate::time::Timestamp;
 
 /// An examination.
@@ -16,7 +17,8 @@ pub struct DoctorReport {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What: `daemon`, `policy`, `store`, `sealed`, `witness`, `clock`, `targets`, `probes`, `permissions`, `room`, `rotation`.
+    /// What: `daemon`, `policy`, `store`, `sealed`, `witness`, `clock`, `targets`, `probes`, `permissions`,
+    /// `aws-permissions`, `room`, `rotation`.
     pub what: String,
     /// Whose: an environment, a keyset, or a file.
     pub whose: String,
@@ -60,6 +62,21 @@ impl DoctorReport {
 }
 
 impl Finding {
+    /// A permission that was tried in AWS.
+    pub fn of_permission(tried: &Tried) -> Self {
+        let whose = format!("{} {}", tried.action, tried.resource);
+        let what = "aws-permissions";
+        match &tried.outcome {
+            Outcome::Allowed => Self::ok(what, whose, "allowed"),
+            Outcome::NotAllowed(so) => Self::ok(what, whose, format!("not allowed, and need not be: {so}")),
+            Outcome::NotTried(why) => {
+                Self::not_ok(Verdict::Warning, what, whose, &format!("not tried: {why}"), "look again when the first keyset is there")
+            }
+            Outcome::Denied(sentence) => Self::not_ok(Verdict::Broken, what, whose, sentence, "docs/aws.md has the whole policy"),
+            Outcome::Failed(sentence) => Self::not_ok(Verdict::Warning, what, whose, sentence, "look again"),
+        }
+    }
+
     /// Something that is as it should be.
     #[allow(clippy::needless_pass_by_value, reason = "reads better where it is used")]
     pub fn ok(what: &str, whose: impl ToString, says: impl Into<String>) -> Self {

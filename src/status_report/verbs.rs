@@ -10,7 +10,7 @@ use crate::key::Algorithm;
 use crate::name::{EnvironmentName, Generation, KeysetName, Kid};
 use crate::operator::{ImportRole, Preview};
 use crate::secret::SecretText;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// An operator's verb.
 #[derive(Clone, Serialize, Deserialize)]
@@ -61,7 +61,11 @@ pub enum VerbAsked {
     },
     Restored,
     Init,
-    Remove,
+    Remove {
+        /// For how long the store lets it be undone, if it has such a thing; absent: 30 days.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery: Option<Span>,
+    },
     Purge,
     Import {
         /// The key's name; absent: its thumbprint, for key pairs.
@@ -100,7 +104,7 @@ impl VerbAsked {
             Self::Accept { .. } => "accept",
             Self::Restored => "restored",
             Self::Init => "init",
-            Self::Remove => "remove",
+            Self::Remove { .. } => "remove",
             Self::Purge => "purge",
             Self::Import { .. } => "import",
         }

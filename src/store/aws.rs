@@ -10,9 +10,12 @@
 
 pub mod calls;
 mod claim;
+pub mod key_sets;
 mod marks;
 pub mod pace;
+pub mod permissions;
 mod read;
+mod removal;
 pub mod sdk;
 mod swap;
 mod sweep;
@@ -70,6 +73,7 @@ struct Inner<C, T> {
     /// Keysets that somebody here wants to know of, whether they exist or not.
     watched: Mutex<BTreeSet<KeysetName>>,
     swept: tokio::sync::Mutex<sweep::Swept>,
+    key_sets: Mutex<key_sets::KeySets>,
     seed: u64,
     tries: AtomicU64,
 }
@@ -95,6 +99,7 @@ impl<C: Calls, T: Time> AwsStore<C, T> {
             marks: Mutex::new(Marks::new(instance.to_string().replace('-', "_"))),
             watched: Mutex::default(),
             swept: tokio::sync::Mutex::default(),
+            key_sets: Mutex::default(),
             seed: Digest::of(&instance.0).first_48_bits(),
             tries: AtomicU64::new(0),
         }))
@@ -172,13 +177,9 @@ impl<C: Calls, T: Time> Store for AwsStore<C, T> {
         }
     }
 
-    /// Refused: the daemon's role is not allowed to delete, so that whoever breaks into the daemon cannot either.
-    async fn remove(&self, keyset: &KeysetName, _: &Revision) -> Result<(), SwapError> {
-        let (id, name) = (self.0.id(keyset), self.0.secret_name(keyset));
-        Err(SwapError::Invalid(format!(
-            "keyset {id}: keyrota does not delete secrets; hint: `aws secretsmanager delete-secret --secret-id {name}` by somebody who \
-             may, then `keyrota accept {id}`"
-        )))
+    /// Schedules the secret's deletion: until its recovery window is over it can be restored, and its name is taken.
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
+        self.0.schedule_deletion(keyset, &VersionId(expected.0.clone()), recovery).await
     }
 
     async fn changes(&self, mark: &Mark) -> Result<Changes, StoreError> {

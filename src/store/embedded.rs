@@ -330,7 +330,7 @@ impl Store for EnvironmentStore {
         self.write(RowWrite { environment, keyset, expected: expected.cloned(), write, content }).await
     }
 
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, _: Span) -> Result<(), SwapError> {
         let write = RandomId::new().map_err(SwapError::Unavailable)?;
         let (environment, keyset, expected) = (self.environment.clone(), keyset.clone(), Some(expected.clone()));
         self.write(RowWrite { environment, keyset, expected, write, content: None }).await.map(|_| ())

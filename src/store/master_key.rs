@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use crate::digest::Digest;
 use crate::sqlite::file::{self, FileError};
 
-/// The name of the systemd credential (systemd.exec(5), `LoadCredential=`).
-pub const CREDENTIAL_NAME: &str = "keyrota-master-key";
+/// The name of the systemd credential (systemd.exec(5), `ImportCredential=keyrota.*`).
+pub const CREDENTIAL_NAME: &str = "keyrota.master-key";
 
 /// The name of the file in the state directory, where keyrota makes the key itself.
 pub const FILE_NAME: &str = "master.key";
@@ -120,7 +120,7 @@ impl MasterKeySource {
         match self {
             Self::Credential(directory) => {
                 let path = directory.join(CREDENTIAL_NAME);
-                let hint = "LoadCredentialEncrypted=keyrota-master-key in the unit gives it, see `systemd-creds --help`";
+                let hint = "ImportCredential= or LoadCredentialEncrypted= in the unit gives it, see docs/systemd.md";
                 let key = read(&path, Privacy::BySystemd)?.ok_or_else(|| missing(&path, hint))?;
                 Ok(FoundKey { key, path, created: false })
             }

@@ -105,7 +105,7 @@ impl Store for MemoryStore {
         Ok(revision)
     }
 
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, _: Span) -> Result<(), SwapError> {
         let mut rows = self.rows();
         let stored = rows.by_name.get(keyset).filter(|row| !matches!(row.content, Content::Removed));
         if stored.map(Row::revision).as_ref() != Some(expected) {

@@ -101,7 +101,7 @@ impl FakeCalls {
         GiveWay(false).await;
         let answer = {
             let mut service = self.begin(operation);
-            match fate(&mut service, false) {
+            match fate(&mut service, operation, false) {
                 Fate::Good => read(&mut service),
                 Fate::Fails(fault) => Err(fault),
                 Fate::Unheard | Fate::Swallowed | Fate::Late => Err(CallFault::Unknown),
@@ -115,7 +115,7 @@ impl FakeCalls {
         GiveWay(false).await;
         let answer = {
             let mut service = self.begin(operation);
-            match fate(&mut service, true) {
+            match fate(&mut service, operation, true) {
                 Fate::Good => service.carry_out(&write),
                 Fate::Fails(fault) => Err(fault),
                 Fate::Unheard => service.carry_out(&write).and(Err(CallFault::Unknown)),
@@ -131,10 +131,13 @@ impl FakeCalls {
     }
 }
 
-fn fate(service: &mut Service, write: bool) -> Fate {
+fn fate(service: &mut Service, operation: &str, write: bool) -> Fate {
     let knobs = service.knobs;
     if service.away {
         return Fate::Fails(CallFault::Unreachable);
+    }
+    if service.denied.contains(operation) {
+        return Fate::Fails(CallFault::Denied);
     }
     if service.chance.below(1000) < knobs.throttled {
         return Fate::Fails(CallFault::Throttled);
@@ -192,6 +195,10 @@ impl Calls for FakeCalls {
 
     async fn describe(&self, secret: &str) -> Result<Described, CallError> {
         self.read("DescribeSecret", |service| service.describe(secret)).await
+    }
+
+    async fn delete(&self, secret: &str, window: Span) -> Result<(), CallError> {
+        self.write("DeleteSecret", Write::Delete { secret: secret.to_owned(), window }).await.map(drop)
     }
 
     async fn list(&self, prefix: &str, page: Option<&str>) -> Result<Page, CallError> {

@@ -46,6 +46,10 @@ pub enum Write {
         from: VersionId,
         to: VersionId,
     },
+    Delete {
+        secret: String,
+        window: Span,
+    },
 }
 
 struct Version {
@@ -75,6 +79,8 @@ pub struct Service {
     pub counts: BTreeMap<&'static str, u64>,
     /// Nobody can reach it.
     pub away: bool,
+    /// What the identity that calls may not do.
+    pub denied: BTreeSet<&'static str>,
     /// Every version that came into force, in order: the secret and the text.
     pub in_force: Vec<(String, VersionId, String)>,
     /// Requests that are still on their way although nobody waits for them.
@@ -137,6 +143,7 @@ impl Service {
             chance: Chance::new(seed),
             counts: BTreeMap::new(),
             away: false,
+            denied: BTreeSet::new(),
             in_force: Vec::new(),
             late: Vec::new(),
             time,
@@ -188,6 +195,7 @@ impl Service {
             Write::Create { name, token, text, tags } => self.create(name, token, text, tags),
             Write::Put { secret, token, text, labels } => self.put(secret, token, Some(text), labels).map(|()| String::new()),
             Write::Move { secret, from, to } => self.move_current(secret, from, to).map(|()| String::new()),
+            Write::Delete { secret, window } => self.delete(secret, *window).map(|()| String::new()),
         }
     }
 
@@ -272,6 +280,16 @@ impl Service {
         Ok(())
     }
 
+    fn delete(&mut self, secret: &str, window: Span) -> Result<(), CallFault> {
+        if !(7..=30).any(|days| window == Span::days(days)) {
+            return Err(CallFault::InvalidParameter);
+        }
+        let index = self.live(secret)?;
+        let view = View { deleted_at: Some(Timestamp::EPOCH), ..self.secrets[index].view() };
+        self.put_view(index, view);
+        Ok(())
+    }
+
     /// What a read shows: the secret, and its state as of now or, from a copy that lags, as of a while ago.
     fn seen(&mut self, secret: &str, lag: Span) -> Result<(usize, View), CallFault> {
         let stale = lag > Span::ZERO && self.chance.below(1000) < self.knobs.stale;
@@ -317,7 +335,8 @@ impl Service {
             let seen = if self.knobs.list_steady { self.seen_then(name, lag) } else { self.seen(name, lag) };
             if let Ok((index, view)) = seen {
                 let current = Secret::holder(&view, CURRENT);
-                secrets.push(Listed { name: name.clone(), arn: self.secrets[index].arn.clone(), current, tags: view.tags });
+                let (arn, deleted) = (self.secrets[index].arn.clone(), view.deleted_at.is_some());
+                secrets.push(Listed { name: name.clone(), arn, current, tags: view.tags, deleted });
             }
         }
         let next = (names.len() > from + 100).then(|| (from + 100).to_string());
@@ -332,6 +351,13 @@ impl Service {
         let token = VersionId(format!("terraform-20260101000000000000000000{:06}", self.made));
         self.put(secret, &token, text, &[]).unwrap();
         token
+    }
+
+    /// Somebody has made a secret of their own.
+    pub fn create_foreign(&mut self, secret: &str, text: &str) {
+        self.made += 1;
+        let token = VersionId(format!("terraform-20260101000000000000000000{:06}", self.made));
+        self.create(secret, &token, text, &BTreeMap::new()).unwrap();
     }
 
     /// An operator moves AWSCURRENT back to AWSPREVIOUS; `false`: there is none.

@@ -8,6 +8,7 @@
 mod contract;
 mod errors;
 mod fixture;
+mod key_sets;
 
 /// moto keeps all rules that the swap rests on.
 mod moto {

@@ -11,8 +11,8 @@ use keyrota::freshness::Freshness;
 use keyrota::key::{Algorithm, KeySpec, KidFormat};
 use keyrota::keygen;
 use keyrota::name::{EnvironmentName, KeysetId, KeysetName};
-use keyrota::policy::{FileTarget, Mode, Source, Start, StoreConfig, Sweep, VerifierShape};
-use keyrota::publish::{Brought, PublishError, Targets};
+use keyrota::policy::{Mode, Source, Start, StoreConfig, Sweep, Target, VerifierShape};
+use keyrota::publish::{Brought, PublishError, ReadBack, Targets};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Reconciler, Status, Wanted};
 use keyrota::rules::{Rules, Standing};
 use keyrota::store::aws::AwsStore;
@@ -58,10 +58,13 @@ impl Witness for Nothing {
 }
 
 impl Targets for Nothing {
-    async fn bring(&self, _: &KeysetId, _: &FileTarget, _: &Document, _: Option<Digest>) -> Result<Brought, PublishError> {
+    async fn bring(&self, _: &KeysetId, _: &Target, _: &Document, _: Option<Digest>) -> Result<Brought, PublishError> {
         panic!("there are no targets")
     }
-    async fn remove(&self, _: &FileTarget, _: Digest) -> Result<bool, PublishError> {
+    async fn look(&self, _: &KeysetId, _: &Target, _: &Document) -> Result<ReadBack, PublishError> {
+        panic!("there are no targets")
+    }
+    async fn remove(&self, _: &KeysetId, _: &Target, _: Digest) -> Result<bool, PublishError> {
         panic!("there are no targets")
     }
 }

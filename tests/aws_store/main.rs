@@ -8,7 +8,10 @@ mod contract;
 mod crowd;
 mod faults;
 mod fixture;
+mod key_sets;
+mod permissions;
 mod races;
+mod removals;
 mod sweeps;
 
 use contract::Fixture;

@@ -71,6 +71,60 @@ async fn idle_keysets_cost_one_list_call_a_hundred_and_sweep() {
     assert!((550..=600).contains(&idle["ListSecrets"]), "{idle:?}");
 }
 
+/// `77143` as `77,143`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let (head, rest) = digits.split_at(first);
+    let groups = rest.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let all: Vec<String> = std::iter::once(head.to_owned()).filter(|head| !head.is_empty()).chain(groups).collect();
+    all.join(",")
+}
+
+/// The documents say what is counted here: the calls of one sweep and of one change, times how many of them a month of 30 days has.
+#[tokio::test]
+async fn what_a_month_costs() {
+    const MINUTES: u64 = 30 * 24 * 60;
+    let account = Account::endless();
+    let (_, names) = thousand(&account).await;
+    let one_sweep = async |sweep: Sweep| {
+        let store = account.store_of(&config(sweep, MINUTE));
+        store.watch(names.iter().cloned());
+        store.changes(&Mark::default()).await.unwrap();
+        // By reading, a list comes with it once a minute at most.
+        account.counted();
+        account.time.pass(MINUTE);
+        store.changes(&Mark::default()).await.unwrap();
+        account.counted().values().sum::<u64>()
+    };
+    let (by_list, by_reading) = (one_sweep(Sweep::List).await, one_sweep(Sweep::Read).await);
+    let store = account.store();
+    let (document, revision) = create(&store, "one-more").await;
+    account.counted();
+    store.swap(Some(&revision), &next(&document, "a change")).await.unwrap();
+    let a_change: u64 = account.counted().values().sum();
+    // A rotation is six changes; there are 30/7 weeks in a month.
+    let weekly = (1000 * 6 * a_change * 30 + 3) / 7;
+    let rows = [
+        ("sweeps by list, every minute", by_list * MINUTES),
+        ("the same every five minutes", by_list * MINUTES / 5),
+        ("sweeps by reading, every minute", by_reading * MINUTES),
+        ("weekly rotations", weekly),
+    ];
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    for (what, calls) in rows {
+        // 5 cents for 10,000 calls, rounded to cents.
+        let cents = (calls * 5 + 5000) / 10_000;
+        let dollars = format!("{}.{:02}", cents / 100, cents % 100);
+        println!("{what}: {} calls, ${dollars}", grouped(calls));
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {what}"))).unwrap_or_default();
+        assert!(
+            row.ends_with(&format!("| {} | {dollars} |", grouped(calls))),
+            "{what}: {calls} calls, ${dollars}, and the README says {row}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn between_sweeps_an_old_look_does_not_pass_for_a_new_one() {
     let account = Account::new(1);

@@ -14,6 +14,7 @@ use keyrota::http::{Desk, control, operators, signers, sockets};
 use keyrota::metrics::Metrics;
 use keyrota::name::EnvironmentName;
 use keyrota::status_report::doctor::DoctorReport;
+use keyrota::status_report::migrate::{MigrateReport, MigrateRequest};
 use keyrota::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use keyrota::status_report::{ReloadReport, ReloadedReport};
 use keyrota::time::{Span, Timestamp};
@@ -69,6 +70,13 @@ impl Control for Obedient {
 
     fn examine(&self, _: Option<EnvironmentName>) -> Told<'_, Result<DoctorReport, Refused>> {
         Box::pin(async { Ok(DoctorReport { at: fixture::noon().wall, findings: Vec::new() }) })
+    }
+
+    fn migrate(&self, request: MigrateRequest, by: String) -> Told<'_, Result<MigrateReport, Refused>> {
+        let (source, target) = ("one store".to_owned(), "another".to_owned());
+        let (keysets, notes) = (Vec::new(), vec![request.reason]);
+        let report = MigrateReport { at: fixture::noon().wall, by, part: request.part, source, target, keysets, notes };
+        Box::pin(async move { Ok(report) })
     }
 
     fn verb(&self, request: VerbRequest, by: String) -> Told<'_, Result<VerbReport, Refused>> {
@@ -208,6 +216,14 @@ impl Host {
         }
     }
 
+    /// Until a request waits for the environment to be loaded: it holds it meanwhile.
+    pub async fn until_one_waits_for_the_start(&self) {
+        // One is ours, one the board's.
+        while Arc::strong_count(&self.environment) < 3 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Tells the listener to stop; the handle is done when it has.
     pub fn stop(self) -> JoinHandle<()> {
         self.stop.send(true).unwrap();
@@ -223,6 +239,13 @@ impl Host {
 }
 
 impl Begun {
+    /// Asks on a connection on which nothing was asked yet.
+    pub async fn ask(mut self, path: &str) -> Answer {
+        // A listener that has hung up answers nothing, which shows below.
+        let _ = self.0.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        self.answer().await
+    }
+
     pub async fn answer(mut self) -> Answer {
         let mut bytes = Vec::new();
         // A reset after the answer is no matter.

@@ -160,6 +160,6 @@ pub fn board() -> (Arc<Board>, Arc<EnvironmentBoard>) {
 /// Every keyset was looked at, and the store confirmed, at noon.
 pub fn confirm(environment: &EnvironmentBoard) {
     environment.freshness.confirm(noon(), noon());
-    environment.loaded.store(true, std::sync::atomic::Ordering::Release);
+    let _ = environment.loaded.set(());
     environment.last_pass.store(Some(Arc::new(noon().wall)));
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 use keyrota::document::change::{Cause, Draft, Promise};
-use keyrota::document::{Document, Intent, Trigger};
+use keyrota::document::{Active, Document, Incoming, Intent, Stage, Trigger};
+use keyrota::jwk::{OkpCurve, PublicJwk, PublicNumbers};
 use keyrota::key::{Algorithm, Key, KeyClass, Material, Origin};
-use keyrota::name::{KeysetId, KeysetName};
+use keyrota::name::{Generation, KeysetId, KeysetName};
 use keyrota::secret::SecretText;
 use keyrota::store::{Changes, Mark, Revision, Store, StoreError, SwapError};
 use keyrota::time::Timestamp;
@@ -76,6 +77,34 @@ pub fn first(keyset: &str, secret: &str) -> Document {
     };
     draft.stage(key).unwrap();
     draft.finish()
+}
+
+/// Generations of a keyset of key pairs: the first has one key, the second another one besides, the third that one alone. Their private
+/// halves are nothing.
+#[allow(dead_code, reason = "some test binaries use the other documents only")]
+pub fn pairs(keyset: &str, generation: u64) -> Document {
+    let key = |kid: &str, x: &str| {
+        let numbers = PublicNumbers::Okp { crv: OkpCurve::Ed25519, x: x.into() };
+        let public = PublicJwk::new(kid.parse().unwrap(), Algorithm::EdDsa, numbers);
+        let private = Some(SecretText::new("-----BEGIN PRIVATE KEY-----".to_owned()));
+        let (created_at, origin, material) = (Timestamp::from_millis(1), Origin::Generated, Material::Pair { public, private });
+        Key { kid: kid.parse().unwrap(), algorithm: Algorithm::EdDsa, bits: 256, created_at, origin, expires_at: None, material }
+    };
+    let one = || key("one", "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE");
+    let two = || key("two", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    let (active, incoming) = match generation {
+        1 => (one(), None),
+        2 => (one(), Some(two())),
+        _ => (two(), None),
+    };
+    let since = Timestamp::from_millis(1);
+    Document {
+        generation: Generation(generation),
+        updated_at: since,
+        active: Some(Active { key: active, since, published_at: since }),
+        incoming: incoming.into_iter().map(|key| Incoming { key, stage: Stage::Staged { since } }).collect(),
+        ..Document::empty(format!("{ENVIRONMENT}/{keyset}").parse().unwrap(), KeyClass::Asymmetric)
+    }
 }
 
 /// A successor of `document`, told from its siblings by `what`.

@@ -104,7 +104,7 @@ fn a_store_without_its_master_key_is_left_alone() {
             fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         }
         let mut daemon = Daemon::spawn(&home);
-        assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.said());
+        assert_eq!(daemon.ended().code(), Some(78), "no restart helps: {}", daemon.said());
         assert!(daemon.said().contains("hint: "), "{}", daemon.said());
         assert_eq!(fs::read(&key).ok(), wrong, "no key is made beside a store that has one");
         assert_eq!(fs::read(&store).unwrap(), sealed, "the store is not touched");
@@ -121,18 +121,25 @@ fn a_service_manager_hears_how_far_it_is() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut heard = String::new();
-    let mut listen = |until: &str| {
+    let mut listen = |until: &str, times: usize| {
         let mut buffer = [0; 4096];
-        while !heard.lines().any(|line| line == until) {
+        while heard.lines().filter(|line| *line == until).count() < times {
             let length = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{e} before {until}; heard {heard}"));
             heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
             heard.push('\n');
         }
         heard.clone()
     };
-    let mut daemon = Daemon::spawn_with(&home, &[("NOTIFY_SOCKET", path.as_os_str())]);
-    assert!(listen("READY=1").contains("STATUS=1 keysets are ready"));
+    let within = std::ffi::OsStr::new("3000000");
+    let mut daemon = Daemon::spawn_with(&home, &[("NOTIFY_SOCKET", path.as_os_str()), ("WATCHDOG_USEC", within)]);
+    assert!(listen("READY=1", 1).contains("STATUS=1 keyset of 1 environment, all is well; "));
     assert!(daemon.document("sessions").is_some(), "ready means that signers can sign");
+    listen("WATCHDOG=1", 3);
+    daemon.hang_up();
+    let heard = listen("READY=1", 2);
+    let reloading = heard.lines().position(|line| line == "RELOADING=1").unwrap();
+    let next = heard.lines().nth(reloading + 1).unwrap();
+    assert!(next.starts_with("MONOTONIC_USEC="), "in the same message: {next}");
     assert_eq!(daemon.terminate().code(), Some(0));
-    listen("STOPPING=1");
+    listen("STOPPING=1", 1);
 }

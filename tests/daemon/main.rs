@@ -17,6 +17,7 @@ mod keys;
 mod lives;
 mod probes;
 mod process;
+mod programs;
 mod reload;
 mod replicas;
 mod token;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::crash::{KEYSETS, POLICY};
-use crate::process::{Daemon, Home, until};
+use crate::process::{Daemon, Home, keyrota, until};
+use crate::reload::STEADY;
 
 #[test]
 fn two_daemons_on_one_store_never_fork_a_keyset() {
@@ -38,4 +39,33 @@ fn two_daemons_on_one_store_never_fork_a_keyset() {
         assert!(violated.is_empty(), "{violated:?}");
     }
     assert_eq!((one.terminate().code(), other.terminate().code()), (Some(0), Some(0)));
+}
+
+#[test]
+fn replicas_with_different_policies_name_the_fields_in_which_they_differ() {
+    let steady = STEADY.replace("defaults: {", "defaults: { clock_skew: 1s,");
+    let home = Home::with(&steady);
+    let mut one = Daemon::start(&home, &["sessions"]);
+    let mut other = Daemon::spawn_in(&home, home.second_runtime());
+    other.wait_for(&["sessions"]);
+    let troubles = |daemon: &Daemon| daemon.status()["environments"][0]["keysets"][0]["troubles"].clone();
+    assert_eq!(troubles(&one), serde_json::json!([]), "of one mind");
+    let changed_by_the_other = |other: &Daemon| {
+        for verb in [&["freeze", "fast", "--until", "1h", "--reason", "a test", "--yes"][..], &["unfreeze", "fast", "--yes"]] {
+            keyrota(verb, &other.runtime);
+        }
+    };
+    home.write(&steady.replace("rotate_every: 30d, token_ttl: 1h", "rotate_every: 20d, token_ttl: 2h"));
+    assert_eq!(keyrota(&["reload", "--wait"], &other.runtime).status.code(), Some(0));
+    until(&mut one, "it names the fields", |one| {
+        changed_by_the_other(&other);
+        let told = troubles(one);
+        let what = told[0]["what"].as_str().unwrap_or_default();
+        told[0]["part"] == "policy" && what.contains("differs in rotate_every, max_age, token_ttl;") && what.contains("hint: ")
+    });
+    assert!(one.said().contains("differs in rotate_every, max_age, token_ttl"), "{}", one.said());
+    assert_eq!(troubles(&other), serde_json::json!([]), "nobody has decided under other rules than its own since it has them");
+    assert_eq!(keyrota(&["status"], &one.runtime).status.code(), Some(0), "it is no alarm: an edit takes its time");
+    assert_eq!(keyrota(&["reload", "--wait"], &one.runtime).status.code(), Some(0));
+    until(&mut one, "they are of one mind again", |one| troubles(one) == serde_json::json!([]));
 }

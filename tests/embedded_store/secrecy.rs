@@ -67,7 +67,7 @@ async fn what_was_erased_is_gone_after_a_checkpoint() {
     assert!(traces(&raw_bytes(dir.path())) > 500, "it is there to be erased");
     // The same keyset without its key, as after erasing.
     let revision = environment.load(&contract::name("a")).await.unwrap().unwrap().revision;
-    environment.remove(&contract::name("a"), &revision).await.unwrap();
+    environment.remove(&contract::name("a"), &revision, keyrota::store::RECOVERY).await.unwrap();
     store.checkpoint().await.unwrap();
     assert_eq!(traces(&raw_bytes(dir.path())), 0, "neither in the database nor in its log");
     assert!(environment.load(&contract::name("b")).await.unwrap().is_some());

@@ -1,5 +1,6 @@
 """Three daemons on one AWS Secrets Manager (moto), killed, stopped and cut off at random, while signers read the secrets with boto3
-and verifiers take key sets from whatever replica is ready. No token may be rejected, and rotations go on.
+and verifiers take key sets from whatever replica is ready, or read them with boto3 from secrets of their own. No token may be rejected,
+and rotations go on.
 
 Usage: fleet.py BINARY [SEED [ROTATIONS]]     (from any folder; needs what tests/requirements-aws.txt names)
 """
@@ -23,6 +24,8 @@ from service import CREDENTIALS, Moto, Proxy, secret_document
 KEYSETS = {
     "user-sessions": "ES256", "service-calls": "EdDSA", "search": "ES384", "inkeep": "ES256", "partners": "EdDSA", "reports": "ES512",
 }
+# Those whose public keys stand in a second secret too.
+SECOND = ["user-sessions", "service-calls"]
 TTL, VERIFIER_REFRESH, SIGNER_REFRESH = 8.0, 4.0, 3.0
 ROTATIONS = int(sys.argv[3]) if len(sys.argv) > 3 else 24
 DEADLINE = 180.0 + 10.0 * ROTATIONS
@@ -101,6 +104,7 @@ class Verifier(threading.Thread):
     def __init__(self, replicas, pause):
         super().__init__(daemon=True)
         self.replicas, self.pause, self.sets, self.fetched_at = replicas, pause, {}, 0.0
+        self.keysets = set(KEYSETS)
         self.over, self.misses = False, 0
 
     def run(self):
@@ -142,6 +146,34 @@ class Verifier(threading.Thread):
         except jwt.PyJWTError as error:
             return repr(error)
         return None
+
+
+class SecretVerifier(Verifier):
+    """Reads key sets with boto3 from the secrets that hold nothing else."""
+
+    def __init__(self, moto, pause):
+        super().__init__([], pause)
+        self.client, self.keysets, self.versions = moto.client(), set(SECOND), {keyset: [] for keyset in SECOND}
+
+    def refresh(self):
+        """Whether new key sets were read."""
+        began, sets = time.monotonic(), {}
+        for keyset in SECOND:
+            try:
+                found = self.client.get_secret_value(SecretId=f"keyrota/fleet/{keyset}.jwks", VersionStage="AWSCURRENT")
+            except self.client.exceptions.ResourceNotFoundException:
+                return False
+            assert "PRIVATE" not in found["SecretString"] and '"d":' not in found["SecretString"], f"{keyset}: a private key"
+            sets[keyset] = {key["kid"]: key for key in json.loads(found["SecretString"])["keys"]}
+            if found["VersionId"] not in self.versions[keyset][-1:]:
+                self.versions[keyset].append(found["VersionId"])
+        self.sets, self.fetched_at = sets, began
+        return True
+
+    def went_back(self):
+        """Where an older generation was put over a newer one: version ids bear the generation, and sort by it."""
+        return [f"{keyset}: {versions}" for keyset, versions in self.versions.items()
+                if any(after.split("-")[1] <= before.split("-")[1] for before, after in zip(versions, versions[1:]))]
 
 
 class Signer:
@@ -217,7 +249,7 @@ def follow(replicas, signers, verifiers):
     due, serial, counts, problems = [], 0, {"verified": 0, "late": 0}, []
 
     def check(keyset, token, moment):
-        for verifier in verifiers:
+        for verifier in (verifier for verifier in verifiers if keyset in verifier.keysets):
             why = verifier.verdict(keyset, token)
             if why is None:
                 counts["verified"] += 1
@@ -256,7 +288,8 @@ def main():
         try:
             policies = os.path.join(folder, "policies")
             os.mkdir(policies)
-            keysets = "\n".join(f"  {name}: {{ algorithm: {algorithm} }}" for name, algorithm in KEYSETS.items())
+            second = {name: ", publish: [aws_secret: { format: jwks }]" for name in SECOND}
+            keysets = "\n".join(f"  {name}: {{ algorithm: {algorithm}{second.get(name, '')} }}" for name, algorithm in KEYSETS.items())
             with open(os.path.join(policies, "fleet.yaml"), "w", encoding="utf-8") as file:
                 file.write(POLICY.format(keysets=keysets))
             replicas = [Replica(number, binary, folder, policies, moto) for number in range(REPLICAS)]
@@ -264,6 +297,8 @@ def main():
             wait_for_keys(signers)
             print("every keyset signs", flush=True)
             verifiers = [Verifier(replicas, pause) for pause in (1.0, 2.0, 2.6)]
+            reader = SecretVerifier(moto, 1.0)
+            verifiers.append(reader)
             for verifier in verifiers:
                 verifier.start()
             while any(not verifier.sets for verifier in verifiers):
@@ -283,6 +318,8 @@ def main():
                     faults[fault or "none"] = faults.get(fault or "none", 0) + count
             print(f"{rotations} rotations, {counts['verified']} verifications, {counts['late']} with a cache too old to count")
             print(f"struck: {told}; starts: {[replica.starts for replica in replicas]}; requests by fault: {faults}")
+            problems += [f"an older key set was put over a newer one: {what}" for what in reader.went_back()]
+            print(f"second secrets: {', '.join(f'{len(v)} versions of {k}' for k, v in reader.versions.items())}")
             if rotations < ROTATIONS:
                 problems.append(f"only {rotations} rotations of {ROTATIONS} within {DEADLINE:.0f} s")
             if counts["late"] > counts["verified"] / 3:

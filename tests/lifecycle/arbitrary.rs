@@ -123,7 +123,15 @@ fn intents() -> BoxedStrategy<Intents> {
     let about = || btree_map(any_kid(), past().prop_map(by_ada), 0..3).prop_map(|map| map.into_iter().collect::<Vec<_>>());
     let freeze = option::weighted(0.2, (moment(), past()).prop_map(|(until, at)| Freeze { until, intent: by_ada(at) }));
     (said(0.2), said(0.1), freeze, said(0.2), about(), about())
-        .prop_map(|(rotate, rotate_now, freeze, hold, approved, tainted)| Intents { rotate, rotate_now, freeze, hold, approved, tainted })
+        .prop_map(|(rotate, rotate_now, freeze, hold, approved, tainted)| Intents {
+            rotate,
+            rotate_now,
+            freeze,
+            hold,
+            approved,
+            tainted,
+            moved: None,
+        })
         .boxed()
 }
 

@@ -76,7 +76,7 @@ pub fn jwks_target(folder: &tempfile::TempDir) -> FileTarget {
 pub fn agreed(brought: &Brought) -> (bool, bool) {
     match brought {
         Brought::Agreed { wrote, drift, .. } => (*wrote, *drift),
-        Brought::Foreign { kids } => panic!("foreign: {kids:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -84,7 +84,7 @@ pub fn agreed(brought: &Brought) -> (bool, bool) {
 pub fn content(brought: &Brought) -> Option<Digest> {
     match brought {
         Brought::Agreed { content, .. } => Some(*content),
-        Brought::Foreign { .. } => None,
+        _ => None,
     }
 }
 

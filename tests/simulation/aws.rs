@@ -78,6 +78,11 @@ impl Account {
     }
 }
 
+/// From now on the world's documents are kept on an account of its own.
+pub fn on_account(world: &World, seed: u64) {
+    lock(&world.shared).account = Some(Account::new(seed));
+}
+
 impl Outside {
     /// The service's clock goes with the world's.
     fn set_service_clock(&mut self) {
@@ -92,7 +97,7 @@ impl Outside {
         let Some(account) = &mut self.account else { return };
         let news: Vec<_> = account.calls.service().in_force[account.absorbed..].to_vec();
         account.absorbed += news.len();
-        for (_, version, text) in news {
+        for (_, version, text) in news.into_iter().filter(|(name, ..)| *name == secret()) {
             let document = keyrota::document::Document::from_stored(text.as_bytes()).unwrap();
             let revision = self.write(document);
             if let Some(account) = &mut self.account {
@@ -150,6 +155,8 @@ impl Calls for SimCalls {
     }
 
     async fn move_current(&self, secret: &str, from: &VersionId, to: &VersionId) -> Result<(), CallError> {
+        lock(&self.0).writes_shared_place(self.1, secret);
+        GiveWay(false).await;
         self.reaching(self.2.move_current(secret, from, to)).await
     }
 
@@ -165,10 +172,14 @@ impl Calls for SimCalls {
         self.reaching(self.2.describe(secret)).await
     }
 
+    async fn delete(&self, secret: &str, window: Span) -> Result<(), CallError> {
+        self.reaching(self.2.delete(secret, window)).await
+    }
+
     async fn list(&self, prefix: &str, page: Option<&str>) -> Result<Page, CallError> {
         let page = self.reaching(self.2.list(prefix, page)).await?;
         let mut outside = lock(&self.0);
-        let current = page.secrets.first().and_then(|listed| listed.current.clone());
+        let current = page.secrets.iter().find(|listed| listed.name == crate::aws::secret()).and_then(|listed| listed.current.clone());
         let shown = current.and_then(|version| outside.account.as_ref()?.revisions.get(&version).copied());
         outside.hosts[self.1].shown = shown.unwrap_or(0);
         Ok(page)
@@ -182,9 +193,11 @@ fn live(seed: u64, counted: Span) -> Result<World, String> {
     let mut rules = rules(*chance.pick(&[Span::days(7), Span::days(1), Span::days(30)]));
     rules.facts.store_refresh = Span::minutes(2) + Span::seconds(5) + counted;
     rules.max_age = rules.rotate_every + rules.facts.propagation();
+    // In every fourth world verifiers read a second secret, which costs its time.
+    let targets = if seed.is_multiple_of(4) { vec![crate::shared_place::target()] } else { Vec::new() };
     let length = rules.rotate_every.max(Span::days(2)) * 8;
     let settle = rules.rotate_every * 3 + Span::days(4);
-    let mut world = World::new(seed, daemons, rules, Vec::new(), None);
+    let mut world = World::new(seed, daemons, rules, targets, None);
     // What is left of it for the look itself, when a list is as far behind as it may be.
     world.fresh_for = Span::minutes(2) + Span::seconds(5);
     let account = Account::new(seed);

@@ -18,4 +18,5 @@ mod named;
 mod orders;
 mod outside;
 mod seeds;
+mod shared_place;
 mod world;

@@ -14,6 +14,7 @@ use crate::edge;
 use crate::named;
 use crate::orders;
 use crate::seeds;
+use crate::shared_place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
@@ -83,10 +84,12 @@ pub enum Mutant {
     LateTokensForgotten,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
+    /// A replica that lags writes its key set over a later one in a place that replicas share.
+    LaggingOverwrites,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoProbeAgreement,
@@ -118,6 +121,7 @@ impl Mutant {
         Self::RevokedRetires,
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
+        Self::LaggingOverwrites,
         Self::UptakeIgnored,
         Self::LateTokensForgotten,
     ];
@@ -231,7 +235,8 @@ impl Mutant {
             | Self::NeverRetired
             | Self::RevokedRetires
             | Self::CompromiseSparesIncoming
-            | Self::RollbackDropsTheBad => {}
+            | Self::RollbackDropsTheBad
+            | Self::LaggingOverwrites => {}
         }
     }
 }
@@ -257,6 +262,7 @@ fn caught(mutant: Mutant) -> Option<String> {
         .into_iter()
         .chain(orders::named())
         .chain(edge::named())
+        .chain(shared_place::named())
         .find_map(|(name, world)| world(Some(mutant)).err().map(|why| format!("{name}: {why}")))
         .or_else(|| (0..400).find_map(|seed| seeds::live(seed, Some(mutant)).err().map(|why| format!("seed {seed}: {why}"))))
 }

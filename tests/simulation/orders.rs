@@ -33,7 +33,7 @@ fn signs_another(world: &mut World, at: Span, not: &'static str) {
     world.at(at, Act::Check(Box::new(check)));
 }
 
-fn targets() -> Vec<keyrota::policy::FileTarget> {
+fn targets() -> Vec<keyrota::policy::Target> {
     vec![file("/v", Audience::Verifiers), file("/s", Audience::Signers)]
 }
 

@@ -16,8 +16,8 @@ use keyrota::lifecycle::Decision;
 use keyrota::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid, SignerName};
 use keyrota::observed::{Observed, SignerReport};
 use keyrota::operator::{Refusal, Verb};
-use keyrota::policy::{Audience, FileTarget};
-use keyrota::publish::{Brought, PublishError, Targets};
+use keyrota::policy::{Audience, Target};
+use keyrota::publish::{Brought, Places, PublishError, ReadBack, Targets};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Status};
 use keyrota::rules::Rules;
 use keyrota::secret::SecretText;
@@ -25,7 +25,7 @@ use keyrota::store::{Changes, Loaded, Mark, Revision, Store, StoreError, SwapErr
 use keyrota::time::{Span, Timestamp};
 use keyrota::witness::{Sighting, Witness, WitnessError};
 
-use crate::aws::{Account, SimAws};
+use crate::aws::{Account, SimAws, SimCalls, SimTime};
 use crate::aws_fake::Chance;
 use crate::edge::Edge;
 use crate::mutants::Mutant;
@@ -224,20 +224,26 @@ pub enum SimStore {
 
 pub struct SimWitness(Shared, usize);
 pub struct SimKeys(Shared);
-pub struct SimTargets(Shared, usize);
+/// Files, and beside a store in AWS the secrets that replicas share.
+pub struct SimTargets(Shared, usize, Option<Places<SimCalls, SimTime>>);
 
 impl SimPorts {
     pub fn new(shared: &Shared, host: usize) -> Self {
+        let store = SimStore::of(shared, host);
+        let places = match &store {
+            SimStore::Plain(_) => None,
+            SimStore::Aws(store) => Some(crate::shared_place::places(store)),
+        };
         let began = lock(shared).now;
         Self {
             host,
             began,
             served: Mutex::default(),
             status: Mutex::default(),
-            store: SimStore::of(shared, host),
+            store,
             witness: SimWitness(shared.clone(), host),
             keys: SimKeys(shared.clone()),
-            targets: SimTargets(shared.clone(), host),
+            targets: SimTargets(shared.clone(), host, places),
             shared: shared.clone(),
         }
     }
@@ -326,10 +332,10 @@ impl Store for SimStore {
         }
     }
 
-    async fn remove(&self, keyset: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, keyset: &KeysetName, expected: &Revision, recovery: Span) -> Result<(), SwapError> {
         match self {
-            Self::Plain(store) => store.remove(keyset, expected).await,
-            Self::Aws(store) => store.remove(keyset, expected).await,
+            Self::Plain(store) => store.remove(keyset, expected, recovery).await,
+            Self::Aws(store) => store.remove(keyset, expected, recovery).await,
         }
     }
 
@@ -400,7 +406,7 @@ impl Store for PlainStore {
         answer
     }
 
-    async fn remove(&self, _: &KeysetName, expected: &Revision) -> Result<(), SwapError> {
+    async fn remove(&self, _: &KeysetName, expected: &Revision, _: Span) -> Result<(), SwapError> {
         GiveWay(false).await;
         let mut outside = lock(&self.0);
         if outside.hosts[self.1].store_away {
@@ -494,11 +500,19 @@ impl KeyOrders for SimKeys {
 impl Targets for SimTargets {
     async fn bring(
         &self,
-        _: &KeysetId,
-        target: &FileTarget,
+        keyset: &KeysetId,
+        target: &Target,
         document: &Document,
         expected: Option<Digest>,
     ) -> Result<Brought, PublishError> {
+        if let (Target::AwsSecret(_), Some(places)) = (target, &self.2) {
+            let fights = lock(&self.0).mutant == Some(Mutant::LaggingOverwrites);
+            return if fights {
+                crate::shared_place::overwrite(&self.0, self.1, document).await
+            } else {
+                places.bring(keyset, target, document, expected).await
+            };
+        }
         GiveWay(false).await;
         let mut outside = lock(&self.0);
         let wall = outside.reading(self.1).wall;
@@ -509,27 +523,32 @@ impl Targets for SimTargets {
         let kids: BTreeSet<Kid> = document.live().map(|l| l.key.kid.clone()).collect();
         let active = document.active.as_ref().map(|a| a.key.kid.clone());
         let content = Digest::of(format!("{kids:?} {active:?}").as_bytes());
-        let path = target.path.display().to_string();
+        let path = target.name();
         let before = host.files.get(&path);
         if before.is_some_and(|f| f.foreign) {
             return Ok(Brought::Foreign { kids: vec!["from-before".parse().unwrap()] });
         }
         if let Some(file) = before.filter(|f| f.content == content) {
-            return Ok(Brought::Agreed { content, changed_at: file.changed_at, wrote: false, drift: false });
+            let changed_at = Some(file.changed_at);
+            return Ok(Brought::Agreed { content, changed_at, wrote: false, drift: false, said: None });
         }
         let drift = expected.is_some() && before.map(|f| f.content) != expected;
-        let file = File { content, kids, active, changed_at: wall, audience: target.audience, foreign: false };
+        let file = File { content, kids, active, changed_at: wall, audience: target.audience(), foreign: false };
         host.files.insert(path, file);
-        Ok(Brought::Agreed { content, changed_at: wall, wrote: true, drift })
+        Ok(Brought::Agreed { content, changed_at: Some(wall), wrote: true, drift, said: None })
     }
 
-    async fn remove(&self, target: &FileTarget, expected: Digest) -> Result<bool, PublishError> {
+    async fn look(&self, _: &KeysetId, _: &Target, _: &Document) -> Result<ReadBack, PublishError> {
+        unreachable!("only the doctor asks")
+    }
+
+    async fn remove(&self, _: &KeysetId, target: &Target, expected: Digest) -> Result<bool, PublishError> {
         GiveWay(false).await;
         let mut outside = lock(&self.0);
-        let path = target.path.display().to_string();
+        let path = target.name();
         let files = &mut outside.hosts[self.1].files;
         if files.get(&path).is_some_and(|f| f.content != expected) {
-            return Err(PublishError::NotOurs(target.path.clone()));
+            return Err(PublishError::NotOurs(path.into()));
         }
         Ok(files.remove(&path).is_some())
     }

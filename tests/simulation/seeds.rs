@@ -1,7 +1,7 @@
 //! Random worlds by seed. A fixed handful in every run; `KEYROTA_SIM_SEEDS=<count>` lives that many more, from the clock.
 
 use keyrota::operator::Verb;
-use keyrota::policy::{Audience, FileTarget, TargetFormat, Window};
+use keyrota::policy::{Audience, FileTarget, Target, TargetFormat, Window};
 use keyrota::time::Span;
 
 use crate::aws_fake::Chance;
@@ -10,8 +10,8 @@ use crate::faults;
 use crate::mutants::Mutant;
 use crate::world::{Act, World, rules};
 
-pub fn file(path: &str, audience: Audience) -> FileTarget {
-    FileTarget { path: path.into(), format: TargetFormat::Document, audience, mode: 0o600, group: None, replace: false }
+pub fn file(path: &str, audience: Audience) -> Target {
+    FileTarget { path: path.into(), format: TargetFormat::Document, audience, mode: 0o600, group: None, replace: false }.into()
 }
 
 /// Lives one random world of half a year.

@@ -9,7 +9,7 @@ use keyrota::document::{Document, FactName, Facts, Intent};
 use keyrota::key::{Algorithm, KeyClass, KeySpec, KidFormat};
 use keyrota::name::Kid;
 use keyrota::operator::{self, Verb};
-use keyrota::policy::{Audience, FileTarget, Mode, Source, Start, VerifierShape};
+use keyrota::policy::{Audience, Mode, Source, Start, Target, VerifierShape};
 use keyrota::reconcile::Wanted;
 use keyrota::reconcile::operate::Request;
 use keyrota::rules::{Rules, Standing};
@@ -182,7 +182,7 @@ pub fn rules(rotate_every: Span) -> Rules {
 }
 
 impl World {
-    pub fn new(seed: u64, daemons: usize, rules: Rules, targets: Vec<FileTarget>, mutant: Option<Mutant>) -> Self {
+    pub fn new(seed: u64, daemons: usize, rules: Rules, targets: Vec<Target>, mutant: Option<Mutant>) -> Self {
         let born: Timestamp = BIRTH.parse().unwrap();
         let mut chance = Chance::new(seed);
         let half_skew = i64::try_from(rules.facts.clock_skew.as_millis() / 2).unwrap();
@@ -457,12 +457,13 @@ impl World {
                     }
                 }
             }
+            file.extend(outside.shared_key_set());
             if self.direct_signers {
                 handed.extend(outside.current().0.and_then(|d| d.active.as_ref()).map(|a| a.key.kid.clone()));
             }
             (outside.now, outside.current().0.map(|d| d.facts.promised(outside.now)))
         };
-        let has_file_verifiers = self.daemons.iter().any(|d| d.wanted.targets.iter().any(|t| t.audience == Audience::Verifiers));
+        let has_file_verifiers = self.daemons.iter().any(|d| d.wanted.targets.iter().any(|t| t.audience() == Audience::Verifiers));
         if !has_file_verifiers {
             file.clear();
         }

@@ -10,7 +10,31 @@ use crate::key::Algorithm;
 use crate::name::{EnvironmentName, KeysetId, Kid};
 use crate::operator::ImportRole;
 use crate::status_report::verbs::{Material, VerbAsked, VerbRequest};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
+
+/// `keyrota remove`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Which keyset
+    #[arg(value_name = "ENVIRONMENT/KEYSET")]
+    pub keyset: KeysetId,
+    /// For how long AWS Secrets Manager keeps what can be restored: 7d to 30d
+    #[arg(long, value_name = "SPAN", default_value = "30d")]
+    pub recovery_window: Span,
+    /// Why, for the records
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub flags: VerbFlags,
+}
+
+impl RemoveArgs {
+    /// What is asked for.
+    pub fn asked(&self) -> VerbRequest {
+        one(&self.keyset, VerbAsked::Remove { recovery: Some(self.recovery_window) }, &self.reason)
+    }
+}
 
 /// `keyrota import`.
 #[derive(Debug, Args)]

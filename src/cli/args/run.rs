@@ -25,13 +25,13 @@ pub struct RunArgs {
     /// A group that may use control.sock, besides root and the daemon's own user
     #[arg(long, value_name = "GROUP")]
     pub control_group: Option<String>,
-    /// Where verifiers fetch key sets
+    /// Where verifiers fetch key sets, unless systemd hands over a socket called `verifiers`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8480")]
     pub listen: SocketAddr,
-    /// Where /metrics, /healthz and /readyz are served
+    /// Where /metrics, /healthz and /readyz are served, unless systemd hands over a socket called `operators`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8481")]
     pub metrics_listen: SocketAddr,
-    /// The file with the store's master key [default: systemd's credential keyrota-master-key, else one that is made beside an
+    /// The file with the store's master key [default: systemd's credential keyrota.master-key, else one that is made beside an
     /// empty store]
     #[arg(long, value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,

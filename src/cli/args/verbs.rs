@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-pub use super::handed::{ExportArgs, ExportFormat, ImportArgs, PurgeArgs, Role};
+pub use super::handed::{ExportArgs, ExportFormat, ImportArgs, PurgeArgs, RemoveArgs, Role};
 pub use super::trail::{AuditCommand, DoctorArgs, TailArgs, TrailArgs};
 use super::{DaemonArgs, OutputArgs};
 use crate::name::{EnvironmentName, KeysetId, KeysetName, Kid, NameError};

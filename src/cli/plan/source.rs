@@ -11,7 +11,7 @@ use crate::cli::client::ClientError;
 use crate::cli::status;
 use crate::clock::Reading;
 use crate::name::{EnvironmentName, KeysetId};
-use crate::policy::{Folder, load_folder};
+use crate::policy::{Folder, Target, load_folder};
 use crate::status_report::{EnvironmentReport, KeysetReport, StatusReport};
 
 /// The state a plan begins with.
@@ -46,6 +46,7 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Faults(folder));
         }
         without_file(&mut known, &folder, &mut notes);
+        without_read_back(&folder, &args.keysets, &mut notes);
         Some(wishes(&folder))
     } else {
         without_rules(&known, &mut notes);
@@ -128,6 +129,19 @@ fn without_file(known: &mut BTreeMap<KeysetId, Known>, folder: &Folder, notes: &
     for environment in missing {
         notes.push(format!("there is no {environment}.yaml, so the environment {environment} is not planned"));
         known.retain(|id, _| id.environment != environment);
+    }
+}
+
+/// Programs whose word is taken for it that a key is published.
+fn without_read_back(folder: &Folder, only: &[KeysetId], notes: &mut Vec<String>) {
+    for (policy, _) in folder.environments.values().filter_map(|loaded| loaded.as_ref().ok()) {
+        for (name, keyset) in &policy.keysets {
+            let id = KeysetId { environment: policy.environment.clone(), keyset: name.clone() };
+            let unread = keyset.publish.iter().filter(|target| matches!(target, Target::Exec(exec) if exec.read_back.is_none()));
+            for target in unread.filter(|_| only.is_empty() || only.contains(&id)) {
+                notes.push(format!("{id}: nothing reads back {}: that the program ends with 0 counts as published", target.name()));
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The transitions that only an operator sets off: wishes that are noted in the document, and times that are set right.
 
 use super::{Change, Draft, Legal};
-use crate::document::{Freeze, Intent, Stage};
+use crate::document::{Freeze, Intent, Moved, Stage};
 use crate::name::{Generation, Kid};
 
 impl Draft {
@@ -28,6 +28,16 @@ impl Draft {
     pub fn freeze(&mut self, freeze: Option<Freeze>) {
         self.document.intents.freeze = freeze;
         self.noted("freeze");
+    }
+
+    /// The keyset moves to or from another store, or has arrived.
+    pub fn move_between_stores(&mut self, moved: Option<Moved>) {
+        self.noted(match &moved {
+            Some(Moved::MovedTo(_)) => "moved-to",
+            Some(Moved::MovedFrom(_)) => "moved-from",
+            None => "arrived",
+        });
+        self.document.intents.moved = moved;
     }
 
     /// Incoming keys are held until they are approved.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::Future;
 
 use crate::secret::SecretText;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// The label of the version in force.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -127,6 +127,8 @@ pub struct Listed {
     pub current: Option<VersionId>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// Whether it waits to be deleted, as far as the list knows.
+    pub deleted: bool,
 }
 
 /// A page of a list.
@@ -243,6 +245,10 @@ pub trait Calls: Send + Sync + 'static {
 
     /// `DescribeSecret`.
     fn describe(&self, secret: &str) -> impl Future<Output = Result<Described, CallError>> + Send;
+
+    /// `DeleteSecret`: the secret is gone when `window`, whole days from 7 to 30, is over; until then it can be restored, and its value
+    /// cannot be read.
+    fn delete(&self, secret: &str, window: Span) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// `ListSecrets`: up to a hundred secrets whose names begin so, those that wait to be deleted included.
     fn list(&self, prefix: &str, page: Option<&str>) -> impl Future<Output = Result<Page, CallError>> + Send;

@@ -32,6 +32,8 @@ struct Known {
     versions: VecDeque<(VersionId, Option<Generation>)>,
     /// A version below the mark that is in force nevertheless: somebody put it back.
     put_back: Option<VersionId>,
+    /// The secret that was here and waits to be deleted, and since when (boot time) that is known: lists may go on showing it.
+    removed: Option<(String, Span)>,
     /// What was wrong with it, and until when nobody needs to look again.
     trouble: Option<(Span, StoreError)>,
 }
@@ -156,6 +158,12 @@ impl Marks {
         }
     }
 
+    /// The secret waits to be deleted, and nobody wants it.
+    pub fn removed(&mut self, keyset: &KeysetName, arn: &str, now: Span) {
+        self.gone(keyset);
+        self.by_name.entry(keyset.clone()).or_default().removed = Some((arn.to_owned(), now));
+    }
+
     /// A read did not show a secret that only a list has told of: one of them lags, and reads do not do so for long.
     pub fn missing(&mut self, keyset: &KeysetName, now: Span, read_lag: Span) {
         let told_lately = |known: &Known| known.hearsay_since.is_some_and(|since| now < since + read_lag);
@@ -202,6 +210,9 @@ impl Marks {
                 continue;
             };
             let before = self.by_name.get(keyset);
+            if before.is_some_and(|known| known.removed.as_ref().is_some_and(|(arn, at)| *arn == secret.arn && now < *at + list_lag)) {
+                continue;
+            }
             let same_secret = before.is_some_and(|known| known.arn == secret.arn);
             let settled = before.is_some_and(|known| now >= known.confirmed + list_lag);
             if before.is_some_and(|known| known.reported.as_ref() == Some(version)) {

@@ -64,7 +64,7 @@ impl<C: Calls, T: Time> Inner<C, T> {
                     }
                     less = None;
                 }
-                Err(error) if error.fault == CallFault::InvalidRequest => return Err(self.explain(keyset, unread(error)).await),
+                Err(error) if error.fault == CallFault::InvalidRequest => return self.unless_let_go(keyset, unread(error)).await,
                 Err(error) => return Err(unread(error)),
             }
         }
@@ -89,7 +89,7 @@ impl<C: Calls, T: Time> Inner<C, T> {
                 self.marks().gone(keyset);
                 Ok(None)
             }
-            (Some(described), _) if described.deleted_at.is_some() => Err(self.waits_to_be_deleted(keyset, &described)),
+            (Some(described), _) if described.deleted_at.is_some() => self.let_go(keyset, &described),
             (Some(described), Some((loaded, _, arn))) if described.holder(CURRENT).is_some_and(|v| v.0 == loaded.revision.0) => {
                 self.marks().put_back(keyset, &arn, &VersionId(loaded.revision.0.clone()), self.time.boot());
                 Ok(Some(loaded))
@@ -125,7 +125,7 @@ impl<C: Calls, T: Time> Inner<C, T> {
                 },
                 Some(Err(error)) if error.fault == CallFault::NotFound => self.read_missing(&keyset).await,
                 None => self.read_missing(&keyset).await,
-                Some(Err(error)) if error.fault == CallFault::InvalidRequest => Err(self.explain(&keyset, unread(error)).await),
+                Some(Err(error)) if error.fault == CallFault::InvalidRequest => self.unless_let_go(&keyset, unread(error)).await,
                 Some(Err(error)) => Err(unread(error)),
             };
             self.note_trouble(&keyset, read.as_ref().err());
@@ -172,6 +172,22 @@ impl<C: Calls, T: Time> Inner<C, T> {
             return Err(foreign(format!("the document of {}", document.id)));
         }
         Ok(document)
+    }
+
+    /// The secret is not in a state to be read: gone, if it waits to be deleted and nobody here wants it.
+    async fn unless_let_go(&self, keyset: &KeysetName, otherwise: StoreError) -> Result<Option<Loaded>, StoreError> {
+        match self.calls.describe(&self.secret_name(keyset)).await {
+            Ok(described) if described.deleted_at.is_some() => self.let_go(keyset, &described),
+            _ => Err(otherwise),
+        }
+    }
+
+    fn let_go(&self, keyset: &KeysetName, described: &Described) -> Result<Option<Loaded>, StoreError> {
+        if self.watched().contains(keyset) {
+            return Err(self.waits_to_be_deleted(keyset, described));
+        }
+        self.marks().removed(keyset, &described.arn, self.time.boot());
+        Ok(None)
     }
 
     /// What is behind an answer that the secret is not in a state for the call.

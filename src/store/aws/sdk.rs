@@ -146,6 +146,12 @@ impl Calls for SdkCalls {
         described(found).ok_or_else(|| lacking("DescribeSecret", secret, "ARN"))
     }
 
+    async fn delete(&self, secret: &str, window: Span) -> Result<(), CallError> {
+        let days = i64::try_from(window.whole_seconds() / 86_400).unwrap_or(i64::MAX);
+        let call = self.client().await.delete_secret().secret_id(secret).recovery_window_in_days(days);
+        call.customize().config_override(once()).send().await.map(drop).map_err(|e| call_error(&e, "DeleteSecret", secret))
+    }
+
     async fn list(&self, prefix: &str, page: Option<&str>) -> Result<Page, CallError> {
         let call = self.client().await.list_secrets().max_results(100).include_planned_deletion(true);
         let by_name = Filter::builder().key(FilterNameStringType::Name).values(prefix).build();
@@ -177,5 +183,6 @@ fn described(found: DescribeSecretOutput) -> Option<Described> {
 fn listed(found: SecretListEntry) -> Option<Listed> {
     let labels = found.secret_versions_to_stages.unwrap_or_default();
     let current = labels.into_iter().find(|(_, labels)| labels.iter().any(|label| label == CURRENT));
-    Some(Listed { name: found.name?, arn: found.arn?, current: current.map(|(version, _)| VersionId(version)), tags: tags(found.tags) })
+    let current = current.map(|(version, _)| VersionId(version));
+    Some(Listed { name: found.name?, arn: found.arn?, current, tags: tags(found.tags), deleted: found.deleted_date.is_some() })
 }

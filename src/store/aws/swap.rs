@@ -163,7 +163,7 @@ impl<C: Calls, T: Time> Inner<C, T> {
     }
 
     /// A secret without our tags is somebody else's, whatever it holds.
-    fn must_be_ours(&self, next: &Document, described: &Described) -> Result<(), SwapError> {
+    pub(super) fn must_be_ours(&self, next: &Document, described: &Described) -> Result<(), SwapError> {
         let keyset = next.id.keyset.as_str();
         let wanted = [MANAGED_BY, ("environment", self.environment.as_str()), ("keyset", keyset)];
         let Some((key, value)) = wanted.into_iter().find(|(key, value)| described.tags.get(*key).is_none_or(|found| found != value)) else {

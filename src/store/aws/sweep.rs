@@ -62,7 +62,8 @@ impl<C: Calls, T: Time> Inner<C, T> {
         let list_every = if self.sweep == Sweep::Read { self.sweep_every.max(LIST_AT_MOST) } else { Span::ZERO };
         let mut to_read = BTreeSet::new();
         if swept.listed.is_none_or(|listed| began >= listed + list_every) {
-            let listed = self.list_all().await?;
+            let (listed, key_sets) = self.list_all().await?;
+            self.key_sets().listed(&key_sets, began, LIST_LAG);
             to_read.extend(self.marks().listed(&listed, began, LIST_LAG));
             swept.listed = Some(began);
         }
@@ -79,15 +80,24 @@ impl<C: Calls, T: Time> Inner<C, T> {
     }
 
     /// The secrets whose names are those of keysets and that are tagged as ours, or are known to be.
-    async fn list_all(&self) -> Result<BTreeMap<KeysetName, Listed>, StoreError> {
-        let mut found = BTreeMap::new();
+    /// And those that hold public key sets, by name.
+    async fn list_all(&self) -> Result<(BTreeMap<KeysetName, Listed>, BTreeMap<String, Listed>), StoreError> {
+        let (mut found, mut key_sets) = (BTreeMap::new(), BTreeMap::new());
         let mut next = None;
         loop {
             let page = self.calls.list(&self.prefix, next.as_deref()).await.map_err(unread)?;
             for secret in page.secrets {
+                if self.key_sets().knows(&secret.name) {
+                    key_sets.insert(secret.name.clone(), secret);
+                    continue;
+                }
                 let Some(keyset) = secret.name.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<KeysetName>().ok()) else {
                     continue;
                 };
+                // One that waits to be deleted is gone, unless somebody here wants it.
+                if secret.deleted && !self.watched().contains(&keyset) {
+                    continue;
+                }
                 let ours = secret.tags.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1);
                 if ours || self.marks().is_there(&keyset) || self.watched().contains(&keyset) {
                     found.insert(keyset, secret);
@@ -95,7 +105,7 @@ impl<C: Calls, T: Time> Inner<C, T> {
             }
             next = page.next;
             if next.is_none() {
-                return Ok(found);
+                return Ok((found, key_sets));
             }
         }
     }

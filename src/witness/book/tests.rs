@@ -88,3 +88,12 @@ async fn the_store_is_no_witness() {
     let store = crate::store::embedded::EmbeddedStore::open(dir.path(), &crate::store::master_key::MasterKeySource::Default);
     assert!(store.unwrap_err().to_string().contains("another program"));
 }
+
+/// What a state directory of the first version holds: every target was a file then.
+#[test]
+fn targets_that_were_remembered_as_files_are_files() {
+    let line = r#"{"since":{},"target":{"path":"/etc/app/jwks.json","format":"jwks","audience":"verifiers","mode":420,"group":null,"replace":false},"changed_at":"2026-03-01T12:00:00.000Z"}"#;
+    let memory: PlaceMemory = serde_json::from_str(line).unwrap();
+    assert_eq!(memory.target.as_ref().map(crate::policy::Target::name).as_deref(), Some("/etc/app/jwks.json"));
+    assert_eq!(serde_json::to_string(&memory).unwrap(), line, "and an earlier keyrota reads what is written now");
+}
