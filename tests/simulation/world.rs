@@ -25,6 +25,9 @@ use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
 /// What an operator asks for, seeing the document.
 pub type Wish = Box<dyn Fn(&Document) -> Option<Verb>>;
 
+/// What a server of somebody else's does, seeing the document.
+pub type EdgeDoing = Box<dyn Fn(&mut Edge, &Document)>;
+
 /// What must hold at a moment.
 pub type Check = Box<dyn Fn(&World) -> Result<(), String>>;
 
@@ -80,7 +83,7 @@ pub enum Act {
         from: Span,
     },
     /// The server of somebody else's does something; the daemons look at once.
-    Edge(Box<dyn Fn(&mut Edge, &Document)>),
+    Edge(EdgeDoing),
     /// A signer begins to report to the daemon of this host, and is stuck for a while.
     Signer {
         host: usize,
