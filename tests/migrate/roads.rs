@@ -32,6 +32,7 @@ async fn the_copy_continues_what_every_witness_saw() {
             places: std::collections::BTreeMap::new(),
             probes: std::collections::BTreeMap::new(),
             signers_left: std::collections::BTreeMap::new(),
+            restored: None,
             revoked: Vec::new(),
             removing: false,
         };
