@@ -21,6 +21,8 @@ use keyrota::event::Event;
 use keyrota::key::{Algorithm, Key};
 use keyrota::metrics::{MeasuredCalls, MeasuredStore, Metrics};
 use keyrota::name::Generation;
+use keyrota::probe::ProbeStanding;
+use keyrota::reconcile::Status;
 use keyrota::store::Store as _;
 use keyrota::store::memory::MemoryStore;
 use keyrota::time::Span;
@@ -38,9 +40,6 @@ scrape, so a restart resets only counters. Series of keys, keysets and environme
 | --- | --- | --- | --- |
 ";
 
-/// What alerts and dashboard ask for beyond that, from daemons that have probes.
-const OTHERS: [&str; 3] = ["keyrota_probe_success", "keyrota_probe_last_success_timestamp_seconds", "keyrota_probe_generation"];
-
 /// A scrape in which every metric has a series.
 async fn scrape() -> String {
     let (board, environment) = board();
@@ -51,7 +50,15 @@ async fn scrape() -> String {
         d.revoke(&"kid-0".parse().unwrap(), "found in a log").unwrap();
         d.stage(vendors).unwrap();
     });
-    put(&environment, "users", status(Some(users), of), Manner::default());
+    let probe = ProbeStanding {
+        url: "https://id.example.com/keys.json".into(),
+        looked_at: Some(at),
+        seen_at: Some(at),
+        failure: None,
+        generation: Some(Generation(2)),
+    };
+    let status = Status { probes: vec![probe], ..status(Some(users), of) };
+    put(&environment, "users", status, Manner::default());
     let (from, keep) = (Reporter { uid: 1000, ours: false }, Keep { live: Span::hours(1), remembered: Span::hours(1) });
     let reports = &environment.keyset("users").unwrap().reports;
     reports.take(&"web-1".parse().unwrap(), from, Generation(7), noon().wall, keep).unwrap();
@@ -122,7 +129,7 @@ async fn the_docs_are_what_the_daemon_says() {
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
     let docs = fs::read_to_string(at("docs/metrics.md")).unwrap();
-    let known: BTreeSet<&str> = docs.split('`').filter(|word| word.starts_with("keyrota_")).chain(OTHERS).collect();
+    let known: BTreeSet<&str> = docs.split('`').filter(|word| word.starts_with("keyrota_")).collect();
     for path in ["systemd/prometheus/keyrota.rules.yaml", "systemd/prometheus/dashboard.json"] {
         let text = fs::read_to_string(at(path)).unwrap();
         let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("keyrota_"));

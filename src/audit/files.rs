@@ -187,6 +187,10 @@ impl Writing {
         let (mut head, mut text) = (self.head.clone(), String::new());
         // What another daemon has written first-hand need not be told again by one that only saw it.
         for line in lines.iter().filter(|line| !(line.recovered && self.knows(line))) {
+            // Another daemon of this directory may have begun it since this one looked.
+            if line.kind == Kind::TrailBegun && head.number > 0 {
+                continue;
+            }
             let placed = chain::placed(self.key.mac(), head.number + 1, &head.code, line);
             let Some((line, code)) = placed else { return Err("a line could not be written as JSON".to_owned()) };
             text.push_str(&line);

@@ -69,7 +69,7 @@ fn a_key_from_systemd_is_refused_with_what_to_do() {
     let home = Home::with(CALM);
     let credentials = home.folder("credentials");
     fs::create_dir(&credentials).unwrap();
-    fs::write(credentials.join("keyrota-master-key"), "0123456789abcdef".repeat(4)).unwrap();
+    fs::write(credentials.join("keyrota.master-key"), "0123456789abcdef".repeat(4)).unwrap();
     let mut daemon = Daemon::spawn_with(&home, &[("CREDENTIALS_DIRECTORY", OsStr::new(&credentials))]);
     daemon.wait_for(&["sessions"]);
     for args in [&["rekey", "--dry-run"][..], &["rekey", "--yes"]] {

@@ -80,7 +80,9 @@ fn the_doctor_says_what_is_broken_and_what_to_do() {
     let well = keyrota(&["doctor"], &daemon.runtime);
     let text = said(&well);
     assert_eq!(well.status.code(), Some(0), "{text}");
-    for part in ["takes writes", "documents open", "this host saw", "targets hold", "clock agree", "in time", "master key lies beside"] {
+    for part in
+        ["takes writes", "documents open", "this host saw", "hold what they must", "clock agree", "in time", "master key lies beside"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(keyrota(&["doctor", "--strict"], &daemon.runtime).status.code(), Some(3), "a warning counts if asked");

@@ -191,7 +191,7 @@ async fn revisions_stay_and_nothing_sealed_under_the_old_key_is_left() {
 async fn a_key_that_keyrota_cannot_write_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let credentials = tempfile::tempdir().unwrap();
-    fs::write(credentials.path().join("keyrota-master-key"), "0123456789abcdef".repeat(4)).unwrap();
+    fs::write(credentials.path().join("keyrota.master-key"), "0123456789abcdef".repeat(4)).unwrap();
     let store = EmbeddedStore::open(dir.path(), &MasterKeySource::Credential(credentials.path().to_owned())).unwrap();
     let refused = store.rekey_begin().await.unwrap_err();
     assert!(matches!(refused, RekeyError::BySystemd(_)) && refused.to_string().contains("hint: stop keyrota"), "{refused}");

@@ -35,7 +35,3 @@ def selectors(expression):
     """The selectors in it."""
     return [text for kind, text in tokens(expression) if kind in ("selector", "word") and re.match(r"(keyrota_|up\b|process_)", text)]
 
-
-def family(selector):
-    """The metric that a selector names, without what a histogram adds to it."""
-    return re.sub(r"_(bucket|sum|count)$", "", selector.split("{")[0])

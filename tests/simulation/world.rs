@@ -25,8 +25,6 @@ use crate::outside::{Host, NAME, Outside, Shared, Signer, Version, lock};
 /// What an operator asks for, seeing the document.
 pub type Wish = Box<dyn Fn(&Document) -> Option<Verb>>;
 
-/// What a server of somebody else's does, seeing the document.
-
 /// What must hold at a moment.
 pub type Check = Box<dyn Fn(&World) -> Result<(), String>>;
 
