@@ -1,6 +1,6 @@
 //! `keyrota status`: what is wrong, since when, what will happen by itself and when, and what to type. One screen.
 //!
-//! Pure from [`StatusReport`] on: [`text`] for everything, [`detail`] for one keyset.
+//! Pure from [`StatusReport`] on: [`overview`] for everything, [`detail`] for one keyset.
 
 pub mod detail;
 pub mod overview;

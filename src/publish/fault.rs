@@ -83,7 +83,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// A place that cannot be reached at all, as a double of [`Targets`] may say.
+    /// A place that cannot be reached at all, as a double of [`super::Targets`] may say.
     pub fn away() -> Self {
         Self::Io { doing: "reach", path: PathBuf::new(), why: "the place is away".to_owned() }
     }
