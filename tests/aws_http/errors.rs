@@ -106,6 +106,9 @@ async fn what_waits_to_be_deleted_is_named_by_moto() {
     let swapped = here.swap(Some(&at_one), &next(&one, "two")).await;
     let Err(SwapError::Invalid(what)) = swapped else { panic!("{swapped:?}") };
     assert!(what.contains("scheduled for deletion") && what.contains("restore-secret"), "{what}");
-    let Err(StoreError::Invalid(what)) = store(&at, &time).load(&name("a")).await else { panic!("it was read") };
+    let anew = store(&at, &time);
+    assert!(anew.load(&name("a")).await.unwrap().is_none(), "what no policy asks for is gone");
+    anew.watch([name("a")]);
+    let Err(StoreError::Invalid(what)) = anew.load(&name("a")).await else { panic!("it was read") };
     assert!(what.contains("scheduled for deletion"), "{what}");
 }
