@@ -1,7 +1,8 @@
 //! Rules broken on purpose. Each of these must be caught by some world: otherwise the simulation has no teeth there.
 
+use keyrota::document::change::{Cause, Draft, Promise};
 use keyrota::document::facts::HeldFact;
-use keyrota::document::{Document, FactName, Intent, Stage};
+use keyrota::document::{Document, FactName, Intent, Stage, Trigger};
 use keyrota::key::Key;
 use keyrota::lifecycle::{Decision, Wait, next};
 use keyrota::observed::{Fault, Observed, PlaceKind};
@@ -9,6 +10,7 @@ use keyrota::operator::{Refusal, Verb, apply};
 use keyrota::policy::Mode;
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
+use keyrota::waits::Waits;
 
 use crate::edge;
 use crate::named;
@@ -152,9 +154,17 @@ impl Mutant {
                 after.retiring.retain(|retiring| retiring.key.kid != bad);
                 Ok(after)
             }
-            (Some(Self::RevocationHurriesFirst), Verb::Revoke { .. }, None) => {
-                let after = apply(document, verb, rules, intent.clone(), key)?;
-                apply(&after, &Verb::RotateNow, rules, intent, None)
+            (Some(Self::RevocationHurriesFirst), Verb::Revoke { kid }, None) => {
+                let waits = Waits::at(document, rules, intent.at);
+                let cause = Cause { now: intent.at, trigger: Trigger::Emergency, reason: intent.reason.clone(), by: Some(intent.by) };
+                let promise = Promise { propagation: waits.propagation, retention: waits.retention };
+                let mut draft = Draft::of(document, Some(document.digest()), cause, promise);
+                draft.revoke(kid, &intent.reason)?;
+                let published = draft.document().incoming.iter().find(|i| i.stage.published_at().is_some());
+                if let Some(first) = published.map(|i| i.key.kid.clone()) {
+                    draft.activate(&first)?;
+                }
+                Ok(draft.finish())
             }
             _ => apply(document, verb, rules, intent, key),
         }
