@@ -95,6 +95,20 @@ fn without_dots(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Nothing makes it panic, and what is normalised stays as it is.
+        #[test]
+        fn a_normal_form_is_its_own(rest in "[a-z.:%/2eEfF?#@\\[\\]A0-9~-]{0,40}", any in "\\PC{0,40}") {
+            let _ = Htu::read(&any);
+            for text in [format!("https://{rest}"), format!("http://a.example/{rest}")] {
+                if let Some(read) = Htu::read(&text) {
+                    prop_assert_eq!(Htu::read(read.as_str()), Some(read.clone()), "{}", text);
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_means_the_same_has_one_text() {
