@@ -1,0 +1,5 @@
+//! Tokens: their strict form, and what is judged and made of it. It knows keys, and no keyset's life.
+
+pub mod compact;
+pub mod malformed;
+mod strict_json;
