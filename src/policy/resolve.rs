@@ -11,7 +11,8 @@ use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
 use super::{
-    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, probe, spec, store, target, token, webhook,
+    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, probe, spec, store, target, token,
+    webhook,
 };
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};

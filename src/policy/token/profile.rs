@@ -74,8 +74,7 @@ impl Profile {
 
 impl ProfileName {
     /// Every profile.
-    pub const ALL: [Self; 7] =
-        [Self::Generic, Self::AtJwt, Self::Algolia, Self::Inkeep, Self::InkeepAgents, Self::Amigo, Self::Hyperspell];
+    pub const ALL: [Self; 7] = [Self::Generic, Self::AtJwt, Self::Algolia, Self::Inkeep, Self::InkeepAgents, Self::Amigo, Self::Hyperspell];
 
     /// The name as it stands in policies.
     pub const fn as_str(self) -> &'static str {
@@ -171,6 +170,15 @@ impl ProfileName {
             Self::Inkeep => &["iss", "aud", "sub", "iat", "exp", "integrationId", "cnf"],
             Self::Algolia => &["sub", "exp"],
             Self::Generic | Self::InkeepAgents | Self::Amigo | Self::Hyperspell => &["iss", "aud", "sub", "iat", "exp", "cnf"],
+        }
+    }
+
+    /// The header in which its verifiers expect a token, up to where the token begins.
+    pub const fn header(self) -> &'static str {
+        match self {
+            Self::Algolia => "X-Algolia-Secure-User-Token: ",
+            Self::Inkeep => "User-Token: ",
+            _ => "Authorization: Bearer ",
         }
     }
 
