@@ -20,6 +20,7 @@ pub mod signers;
 pub mod sockets;
 mod stall;
 pub mod status;
+mod tokens;
 mod uptake;
 pub mod verbs;
 pub mod verifiers;

@@ -134,7 +134,7 @@ pub(super) fn resolve(raw: Option<&RawToken>, keyset: &Node, around: &Around, re
     Some(TokenPolicy { profile: profile?, issuer, audience, default_ttl, claims })
 }
 
-/// Whether a text can be an issuer, an audience or the like (StringOrURI, RFC 7519 §2).
+/// Whether a text can be an issuer, an audience or the like (`StringOrURI`, RFC 7519 §2).
 fn lawful(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
@@ -176,7 +176,9 @@ fn audience(raw: &RawToken, node: &Node, report: &mut Report) -> Vec<String> {
     } else if found.len() > MOST_AUDIENCES {
         report.fault(&place, format!("names {} audiences, more than {MOST_AUDIENCES}", found.len()), "mint for those that need it");
     }
-    found.iter().for_each(|one| held_to_form(one, "audience", node, report));
+    for one in &found {
+        held_to_form(one, "audience", node, report);
+    }
     found
 }
 

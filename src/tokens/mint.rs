@@ -22,7 +22,7 @@ use crate::policy::{ProfileName, TokenPolicy};
 use crate::secret::SecretText;
 use crate::time::{Span, Timestamp};
 
-/// The longest subject, in bytes: that of OpenID Connect Core §2 is 255 characters, and they may have four bytes.
+/// The longest subject, in bytes: that of `OpenID` Connect Core §2 is 255 characters, and they may have four bytes.
 pub const LONGEST_SUBJECT: usize = 1020;
 
 /// What somebody asks for.

@@ -1,8 +1,8 @@
 //! The payload of a token, written member by member in the order in which they are told: some verifiers' own helpers fix that order,
 //! and a map would not keep it.
 //!
-//! It is written in ASCII, everything else as `\uXXXX` in lower case: what Python's `json.dumps` writes, so that tokens equal those of
-//! vendors' helpers byte for byte, whatever a user is called.
+//! It is written in ASCII, everything else as `\u` and four digits in lower case: what Python's `json.dumps` writes, so that tokens
+//! equal those of vendors' helpers byte for byte, whatever a user is called.
 
 use std::fmt::Write as _;
 

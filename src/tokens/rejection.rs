@@ -156,3 +156,19 @@ pub(super) fn quoted(text: &str) -> String {
     let shown: String = text.chars().take(LONGEST_KID).filter(|c| !c.is_control()).collect();
     format!("`{shown}`")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_distinct_and_documented() {
+        let all: Vec<_> = Rejection::CODES.into_iter().chain(Malformed::CODES).collect();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "no two reasons have one code");
+        let page = include_str!("../../docs/tokens.md");
+        for code in Rejection::CODES {
+            assert!(page.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub struct SigningKey {
 #[derive(Debug)]
 enum Kind {
     Pair(KeyPair),
-    Hmac(HmacKey),
+    Hmac(Box<HmacKey>),
 }
 
 impl SigningKey {
@@ -28,7 +28,7 @@ impl SigningKey {
         let wrong = || KeygenError::WrongClass(key.algorithm);
         let kind = match &key.material {
             Material::Pair { private, .. } => Kind::Pair(KeyPair::from_pkcs8_pem(private.as_ref().ok_or_else(wrong)?, key.algorithm)?),
-            Material::Hmac { secret } => Kind::Hmac(HmacKey::new(key.algorithm, secret).ok_or_else(wrong)?),
+            Material::Hmac { secret } => Kind::Hmac(Box::new(HmacKey::new(key.algorithm, secret).ok_or_else(wrong)?)),
             Material::ApiKey { .. } => return Err(wrong()),
         };
         Ok(Self { kid: key.kid.clone(), algorithm: key.algorithm, kind })

@@ -58,7 +58,7 @@ pub(in crate::tokens) struct Known {
 
 enum Parsed {
     Public(VerifyingKey),
-    Hmac(HmacKey),
+    Hmac(Box<HmacKey>),
 }
 
 /// The key as somebody else would read it.
@@ -197,7 +197,7 @@ impl Known {
             Material::Hmac { secret } => Some(Self {
                 algorithm: key.algorithm,
                 state: Some(state),
-                parsed: HmacKey::new(key.algorithm, secret).map(Parsed::Hmac),
+                parsed: HmacKey::new(key.algorithm, secret).map(|key| Parsed::Hmac(Box::new(key))),
                 source: Source::Secret(secret.clone()),
             }),
             Material::ApiKey { .. } => None,

@@ -24,6 +24,7 @@ mod rekey;
 mod reload;
 mod replicas;
 mod token;
+mod tokens;
 mod trail;
 mod uptake;
 mod verbs;

@@ -1,3 +1,5 @@
+//! What is told, and what is refused.
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -39,7 +41,7 @@ fn policy(profile: Profile) -> TokenPolicy {
         issuer: stated(!name.is_closed(), "https://auth.example.com"),
         audience: stated(!name.is_closed(), "api").into_iter().collect(),
         default_ttl: Span::minutes(30),
-        claims: Default::default(),
+        claims: std::collections::BTreeMap::default(),
         profile,
     }
 }
@@ -49,8 +51,8 @@ fn asked(claims: Value) -> MintRequest {
     MintRequest { subject: Some("ada".into()), claims, ..MintRequest::default() }
 }
 
-fn parts(minted: &Minted) -> (String, String) {
-    let parts: Vec<_> = minted.token.expose().split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+fn parts(told: &Minted) -> (String, String) {
+    let parts: Vec<_> = told.token.expose().split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
     assert_eq!(parts.len(), 3);
     (String::from_utf8(parts[0].clone()).unwrap(), String::from_utf8(parts[1].clone()).unwrap())
 }
@@ -77,13 +79,13 @@ fn every_profile_with_every_algorithm_that_fits_verifies_and_says_what_it_must()
                 continue;
             }
             let claims = if *profile == Profile::AtJwt { json!({"client_id": "web", "scope": "read"}) } else { json!({}) };
-            let minted = minter.unwrap().mint(&asked(claims), now()).unwrap();
+            let told = minter.unwrap().mint(&asked(claims), now()).unwrap();
             let verifier = Verifier::of(&document, Expected::by(&policy));
-            let verdict = verifier.verify(minted.token.expose(), now() + Span::minutes(29));
+            let verdict = verifier.verify(told.token.expose(), now() + Span::minutes(29));
             assert!(verdict.is_valid(), "{algorithm} {profile:?}: {:?}", verdict.rejection());
-            let second = crate::tokens::second_opinion::of(&verifier, minted.token.expose());
+            let second = crate::tokens::second_opinion::of(&verifier, told.token.expose());
             assert_eq!(second, (algorithm != Algorithm::ES512).then_some(Ok(())), "{algorithm} {profile:?}");
-            let late = verifier.verify(minted.token.expose(), minted.expires_at + Span::seconds(60));
+            let late = verifier.verify(told.token.expose(), told.expires_at + Span::seconds(60));
             assert_eq!(late.rejection().map(super::super::rejection::Rejection::code), Some("expired"));
         }
     }
@@ -95,11 +97,11 @@ fn algolias_tokens_have_exactly_their_members_in_their_order() {
     let key = &document.active.as_ref().unwrap().key;
     let minter = Minter::new(&document, Some(&policy(Profile::Algolia)), Span::hours(24)).unwrap();
     let request = MintRequest { subject: Some("zoë".into()), ttl: Some(Span::hours(24)), ..MintRequest::default() };
-    let minted = minter.mint(&request, now()).unwrap();
+    let told = minter.mint(&request, now()).unwrap();
     let exp = now().as_millis() / 1000 + 24 * 3600;
     let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{}"}}"#, key.kid);
-    assert_eq!(parts(&minted), (header, format!(r#"{{"sub":"zo\u00eb","exp":{exp}}}"#)));
-    let (signed, signature) = minted.token.expose().rsplit_once('.').unwrap();
+    assert_eq!(parts(&told), (header, format!(r#"{{"sub":"zo\u00eb","exp":{exp}}}"#)));
+    let (signed, signature) = told.token.expose().rsplit_once('.').unwrap();
     let tag = keygen::hmac_tag(Algorithm::HS256, key.secret().unwrap().expose().as_bytes(), signed.as_bytes()).unwrap();
     assert_eq!(signature, URL_SAFE_NO_PAD.encode(tag), "the key is the whole text, prefix included");
     let more = MintRequest { claims: json!({"plan": "pro"}).as_object().unwrap().clone(), ..request };
@@ -141,8 +143,8 @@ fn no_token_outlives_what_policy_and_document_say() {
         let error = ask(Span::hours(1) + Span::seconds(1)).err().unwrap().to_string();
         assert!(error.contains(&stated.to_string()) && error.contains(&held.to_string()) && error.contains("1h1s"), "{error}");
         assert_eq!(ask(Span::millis(999)).err(), Some(MintError::TooShortLived(Span::millis(999))));
-        let minted = ask(Span::millis(1999)).unwrap();
-        assert_eq!(minted.expires_at.as_millis(), now().as_millis() / 1000 * 1000 + 1000, "a part of a second is not lived");
+        let told = ask(Span::millis(1999)).unwrap();
+        assert_eq!(told.expires_at.as_millis(), now().as_millis() / 1000 * 1000 + 1000, "a part of a second is not lived");
     }
     let minter = Minter::new(&document(&spec, Span::days(3)), Some(&policy(Profile::InkeepAgents)), Span::days(3)).unwrap();
     let day = Span::hours(24);
@@ -155,8 +157,8 @@ fn no_token_outlives_what_policy_and_document_say() {
 fn the_policys_default_is_cut_to_what_the_document_holds() {
     let document = document(&pair(Algorithm::ES256), Span::minutes(10));
     let minter = Minter::new(&document, Some(&policy(Profile::Generic)), Span::hours(1)).unwrap();
-    let minted = minter.mint(&asked(json!({})), now()).unwrap();
-    assert_eq!(minted.expires_at.since(now()), Span::minutes(10).saturating_sub(Span::millis(750)));
+    let told = minter.mint(&asked(json!({})), now()).unwrap();
+    assert_eq!(told.expires_at.since(now()), Span::minutes(10).saturating_sub(Span::millis(750)));
 }
 
 #[test]
@@ -209,8 +211,8 @@ proptest! {
         let policy = policy(Profile::Generic);
         let minter = Minter::new(&document, Some(&policy), Span::hours(1)).unwrap();
         let request = MintRequest { subject: Some(subject.clone()), ttl: Some(Span::seconds(ttl)), ..asked(json!({ &name: text })) };
-        if let Ok(minted) = minter.mint(&request, now()) {
-            let verdict = Verifier::of(&document, Expected::by(&policy)).verify(minted.token.expose(), now());
+        if let Ok(told) = minter.mint(&request, now()) {
+            let verdict = Verifier::of(&document, Expected::by(&policy)).verify(told.token.expose(), now());
             prop_assert!(verdict.is_valid(), "{:?}", verdict.rejection());
             prop_assert_eq!(verdict.claims().unwrap()["sub"].as_str(), Some(subject.as_str()));
             prop_assert_eq!(verdict.claims().unwrap()[&name].as_str(), Some(text.as_str()));

@@ -1,3 +1,5 @@
+//! What is accepted, and why the rest is not.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
