@@ -242,3 +242,18 @@ fn key_sets_from_elsewhere_verify_too() {
     let forged = signed(&document.retiring[0].key, &header(active(&document)), &claims());
     assert!(matches!(crate::tokens::second_opinion::of(&verifier, &forged), Some(Err(_))));
 }
+
+#[test]
+fn no_other_text_means_the_same() {
+    let document = document();
+    let verifier = Verifier::of(&document, expected());
+    let token = signed(active(&document), &header(active(&document)), &claims());
+    assert!(verifier.verify(&token, now()).is_valid());
+    for at in 0..token.len() {
+        for other in ['A', 'B', '_', '.', '=', ' ', '\u{e9}'] {
+            let bent: String = token.char_indices().map(|(n, c)| if n == at { other } else { c }).collect();
+            assert!(bent == token || !verifier.verify(&bent, now()).is_valid(), "{other:?} at {at}");
+        }
+        assert!(!verifier.verify(&token[..at], now()).is_valid(), "cut at {at}");
+    }
+}
