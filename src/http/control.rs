@@ -103,7 +103,7 @@ impl Room {
 }
 
 /// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs`, `POST /v1/migrate`, `/v1/rekey`,
-/// `POST /v1/backup`, and those of [`tokens`]. Each request must bear an [`axum::Extension`] of [`Peer`].
+/// `POST /v1/backup`, and `…/token` and `…/verify` of a keyset. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
     let (users, own_uid) = (Arc::clone(&door.users), door.own_uid);
     // Nothing waits here, so nothing is to be stopped.
