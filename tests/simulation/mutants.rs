@@ -84,12 +84,14 @@ pub enum Mutant {
     LateTokensForgotten,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
+    /// A revocation lets a first key sign that waits until every replica has seen it.
+    RevocationHurriesFirst,
     /// A replica that lags writes its key set over a later one in a place that replicas share.
     LaggingOverwrites,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoProbeAgreement,
@@ -121,6 +123,7 @@ impl Mutant {
         Self::RevokedRetires,
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
+        Self::RevocationHurriesFirst,
         Self::LaggingOverwrites,
         Self::UptakeIgnored,
         Self::LateTokensForgotten,
@@ -148,6 +151,10 @@ impl Mutant {
                 let mut after = apply(document, verb, rules, intent, key)?;
                 after.retiring.retain(|retiring| retiring.key.kid != bad);
                 Ok(after)
+            }
+            (Some(Self::RevocationHurriesFirst), Verb::Revoke { .. }, None) => {
+                let after = apply(document, verb, rules, intent.clone(), key)?;
+                apply(&after, &Verb::RotateNow, rules, intent, None)
             }
             _ => apply(document, verb, rules, intent, key),
         }
@@ -236,6 +243,7 @@ impl Mutant {
             | Self::RevokedRetires
             | Self::CompromiseSparesIncoming
             | Self::RollbackDropsTheBad
+            | Self::RevocationHurriesFirst
             | Self::LaggingOverwrites => {}
         }
     }
