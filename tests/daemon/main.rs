@@ -25,6 +25,7 @@ mod reload;
 mod replicas;
 mod tls;
 mod token;
+mod tokens;
 mod trail;
 mod uptake;
 mod verbs;

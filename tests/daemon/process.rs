@@ -169,6 +169,11 @@ impl Daemon {
         http::tcp(self.verifiers, &format!("/{ENVIRONMENT}/{keyset}/.well-known/jwks.json"))
     }
 
+    /// Where they fetch it.
+    pub fn jwks_url(&self, keyset: &str) -> String {
+        format!("http://{}/{ENVIRONMENT}/{keyset}/.well-known/jwks.json", self.verifiers)
+    }
+
     /// The kids that verifiers are given.
     pub fn public_kids(&self, keyset: &str) -> Vec<String> {
         let keys = self.verifiers(keyset).unwrap().json();
