@@ -75,6 +75,29 @@ pub enum Event {
         /// What it reports.
         generation: Generation,
     },
+    /// A step waits for a person: a vendor's key to be handed in, or an approval.
+    OperatorNeeded {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Which key it is about, if there is one yet.
+        kid: Option<Kid>,
+        /// What waits, and for what.
+        waiting: String,
+    },
+    /// A change-over is late, or a key cannot leave, and from now on for this reason.
+    Overdue {
+        /// Which keyset.
+        keyset: KeysetId,
+        /// Since when.
+        since: Timestamp,
+        /// What it waits for.
+        because: String,
+    },
+    /// What was late is late no more.
+    InTime {
+        /// Which keyset.
+        keyset: KeysetId,
+    },
     /// What was written to a place that is no target any more was taken away.
     TargetRemoved {
         /// Which keyset.
@@ -196,6 +219,9 @@ pub enum EventKind {
     TargetRemoved,
     TargetLeft,
     UptakeOverrun,
+    OperatorNeeded,
+    Overdue,
+    InTime,
     Accepted,
     Removed,
     Migrated,
@@ -219,6 +245,9 @@ impl EventKind {
             Self::TargetRemoved => "target-removed",
             Self::TargetLeft => "target-left",
             Self::UptakeOverrun => "uptake-overrun",
+            Self::OperatorNeeded => "operator-needed",
+            Self::Overdue => "overdue",
+            Self::InTime => "in-time",
             Self::Accepted => "accepted",
             Self::Removed => "removed",
             Self::Migrated => "migrated",
@@ -264,6 +293,7 @@ impl Event {
             Self::Trouble { .. }
                 | Self::TargetLeft { .. }
                 | Self::UptakeOverrun { .. }
+                | Self::Overdue { .. }
                 | Self::StoreUnavailable { .. }
                 | Self::ClockSet { .. }
         )
@@ -286,6 +316,9 @@ impl fmt::Display for Event {
                 "{keyset}: key {kid} left although signer {signer} still reports generation {generation}: its tokens are rejected; \
                  hint: restart that signer, or look why it does not read its document"
             ),
+            Self::OperatorNeeded { keyset, waiting, .. } => write!(f, "{keyset}: {waiting}"),
+            Self::Overdue { keyset, since, because } => write!(f, "{keyset}: overdue since {since}: {because}"),
+            Self::InTime { keyset } => write!(f, "{keyset}: it is overdue no more"),
             Self::TargetRemoved { keyset, target } => write!(f, "{keyset}: {target} is no target any more; removed"),
             Self::TargetLeft { keyset, target, what } => {
                 let hint = if what.contains("; hint: ") { "" } else { "; hint: remove it by hand" };

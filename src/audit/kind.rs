@@ -71,6 +71,14 @@ kinds! {
     UptakeOverrun, "uptake-overrun", "Key @KEYROTA_KID@ left although a signer still uses it",
     "A signer of @KEYROTA_ENVIRONMENT@/@KEYROTA_KEYSET@ still reports generation @KEYROTA_GENERATION@, and was waited for as\n\
      long as `uptake_bound` allows. Tokens that it signs are rejected. Restart it, or look why it does not read its document.";
+    OperatorNeeded, "operator-needed", "Keyset @KEYROTA_ENVIRONMENT@/@KEYROTA_KEYSET@ waits for a person",
+    "A vendor's key is to be handed in (`keyrota import`), or a change-over is to be approved (`keyrota approve`). `keyrota status`\n\
+     says by when.";
+    Overdue, "overdue", "Keyset @KEYROTA_ENVIRONMENT@/@KEYROTA_KEYSET@ is overdue",
+    "A change-over should have happened, or a key should have left. The message says what it waits for; `keyrota status` says what\n\
+     to do. What is served goes on.";
+    InTime, "in-time", "Keyset @KEYROTA_ENVIRONMENT@/@KEYROTA_KEYSET@ is overdue no more",
+    "Nothing needs to be done.";
     StoreUnavailable, "store-unavailable", "The store of @KEYROTA_ENVIRONMENT@ does not answer",
     "Nothing rotates, signers are refused after a while, verifiers get the last key sets. It goes on by itself once the\n\
      store answers.";

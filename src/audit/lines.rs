@@ -98,6 +98,9 @@ impl Line {
             Event::UptakeOverrun { keyset, kid, generation, .. } => {
                 Some(Self { kid: Some(kid.clone()), generation: Some(*generation), ..plain(Kind::UptakeOverrun, Some(keyset))? })
             }
+            Event::OperatorNeeded { keyset, kid, .. } => Some(Self { kid: kid.clone(), ..plain(Kind::OperatorNeeded, Some(keyset))? }),
+            Event::Overdue { keyset, because, .. } => Some(Self { reason: Some(because.clone()), ..plain(Kind::Overdue, Some(keyset))? }),
+            Event::InTime { keyset } => plain(Kind::InTime, Some(keyset)),
             Event::StoreUnavailable { environment, .. } => of(Kind::StoreUnavailable, environment),
             Event::StoreBack { environment } => of(Kind::StoreBack, environment),
             Event::Accepted { keyset, by } => Some(Self { actor: Some(by.clone()), ..plain(Kind::Accepted, Some(keyset))? }),

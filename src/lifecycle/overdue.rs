@@ -1,10 +1,11 @@
 //! The verdict that pages somebody: the change-over should have happened, and has not. Why?
 
 use super::{Because, Decision, StepKind, next};
-use crate::document::Document;
+use crate::document::{Active, Document};
 use crate::observed::Observed;
+use crate::policy::Mode;
 use crate::rules::Rules;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
 
 /// A change-over that is late, or (if it waits for [`Because::Uptake`]) a retirement.
@@ -56,24 +57,33 @@ fn retirement(document: &Document, rules: &Rules, observed: &Observed) -> Option
     Some(Overdue { since: held.at?.minus(bound), because: held.because })
 }
 
+/// From when on its change-over is late, if that is still to come: whatever it waits for, it is to be looked at then.
+pub fn late_from(document: &Document, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
+    if rules.is_orphaned() {
+        return None;
+    }
+    let (waits, active) = (Waits::at(document, rules, now), document.active.as_ref()?);
+    Some(in_time_until(active, rules, &waits) + Span::millis(1)).filter(|late| *late > now)
+}
+
+/// Until when a change-over from `active` is in time. A replica may be as far behind as the store without anything being late.
+fn in_time_until(active: &Active, rules: &Rules, waits: &Waits) -> Timestamp {
+    due(active, rules, waits) + waits.facts.store_refresh
+}
+
+fn due(active: &Active, rules: &Rules, waits: &Waits) -> Timestamp {
+    if rules.mode == Mode::Manual { active.key.created_at + rules.max_age } else { waits.change_over_due(active, rules) }
+}
+
 fn change_over(document: &Document, rules: &Rules, observed: &Observed) -> Option<Overdue> {
     let waits = Waits::at(document, rules, observed.now);
     let since = match &document.active {
+        Some(active) if observed.now <= in_time_until(active, rules, &waits) => return None,
+        Some(active) => due(active, rules, &waits),
+        None if document.is_stored() => document.updated_at,
         // Of one that was never stored nobody knows since when.
-        None => {
-            if document.is_stored() {
-                document.updated_at
-            } else {
-                observed.serving_since
-            }
-        }
-        Some(active) if rules.mode == crate::policy::Mode::Manual => active.key.created_at + rules.max_age,
-        Some(active) => waits.change_over_due(active, rules),
+        None => observed.serving_since,
     };
-    // A replica may be this far behind without anything being late.
-    if document.active.is_some() && observed.now <= since + waits.facts.store_refresh {
-        return None;
-    }
     match next(document, rules, observed) {
         Decision::Do(..) => document.active.is_some().then_some(Overdue { since, because: Because::Propagation }),
         Decision::Wait(wait) => {

@@ -118,6 +118,9 @@ impl Counts {
             | Event::TargetSaid { .. }
             | Event::Overtaken { .. }
             | Event::UptakeOverrun { .. }
+            | Event::OperatorNeeded { .. }
+            | Event::Overdue { .. }
+            | Event::InTime { .. }
             | Event::Trouble { .. }
             | Event::TroubleOver { .. }
             | Event::StoreUnavailable { .. }

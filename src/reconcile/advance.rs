@@ -110,6 +110,7 @@ impl<P: Ports> Context<'_, P> {
                     let again = if keyset.troubles.contains_key(&Part::Witness) { SLOW_RETRY } else { RETRY };
                     wait.until = Some(self.ports.clock().wall + again);
                 }
+                keyset.tell_of_waiting(id, &wait, late.as_ref(), observed.now, events);
                 self.settle(id, keyset, &rules, wait, late, began.wall)
             }
         }
@@ -150,7 +151,8 @@ impl<P: Ports> Context<'_, P> {
     ) -> Then {
         let on_signers = wait.pending.iter().any(|p| matches!(p.because, Because::Uptake { .. } | Because::Unheard));
         let look = on_signers.then(|| self.ports.clock().wall + UPTAKE_LOOK);
-        keyset.deadline = wait.until.into_iter().chain(look).min();
+        let late = keyset.document().and_then(|document| overdue::late_from(document, rules, at));
+        keyset.deadline = wait.until.into_iter().chain(look).chain(late).min();
         let status = Status {
             document: keyset.document().cloned(),
             rules: Arc::clone(rules),

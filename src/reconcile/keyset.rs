@@ -1,14 +1,14 @@
 //! What a reconciler keeps in memory about one keyset: all of it can be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::{Ports, Wanted};
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::event::{Event, Part};
-use crate::lifecycle::Wait;
 use crate::lifecycle::overdue::Overdue;
+use crate::lifecycle::{Because, StepKind, Wait};
 use crate::name::{Generation, KeysetId, KeysetName, Kid};
 use crate::probe::{ProbeStanding, Watch};
 use crate::rules::Rules;
@@ -67,6 +67,9 @@ pub(super) struct Keyset {
     pub outrun: Option<(String, Generation)>,
     /// When (boot time) the store was last asked because of that.
     pub followed: Option<Span>,
+    /// What is overdue, by its label, as an event has told; and the steps that wait for a person, each told of once.
+    pub late: Option<&'static str>,
+    pub asked: BTreeSet<(StepKind, Option<Kid>)>,
     /// There is more to do than one pass allows.
     pub again: bool,
 }
@@ -168,6 +171,36 @@ impl Keyset {
     pub fn works(&mut self, id: &KeysetId, part: Part, events: &mut Vec<Event>) {
         if self.troubles.remove(&part).is_some() {
             events.push(Event::TroubleOver { keyset: id.clone(), part });
+        }
+    }
+
+    /// Tells of what begins to wait for a person, and of what becomes late or is late no more.
+    pub fn tell_of_waiting(&mut self, id: &KeysetId, wait: &Wait, late: Option<&Overdue>, now: Timestamp, events: &mut Vec<Event>) {
+        let for_somebody: Vec<_> = wait
+            .pending
+            .iter()
+            .filter(|waiting| waiting.at.is_none_or(|at| at <= now))
+            .filter(|waiting| matches!(waiting.because, Because::External | Because::Approval))
+            .collect();
+        // What is missing is missed for the key that it would replace.
+        let active = self.document().and_then(|document| document.active.as_ref()).map(|active| active.key.kid.clone());
+        let before = std::mem::take(&mut self.asked);
+        for waiting in for_somebody {
+            let asked = (waiting.step, waiting.kid.clone().or_else(|| active.clone()));
+            if !before.contains(&asked) {
+                let (kid, waiting) = (asked.1.clone(), waiting.to_string());
+                events.push(Event::OperatorNeeded { keyset: id.clone(), kid, waiting });
+            }
+            self.asked.insert(asked);
+        }
+        // One that was never begun is not late.
+        let late = late.filter(|_| self.document().is_some());
+        let label = late.map(|late| late.because.label());
+        if std::mem::replace(&mut self.late, label) != label {
+            events.push(late.map_or_else(
+                || Event::InTime { keyset: id.clone() },
+                |late| Event::Overdue { keyset: id.clone(), since: late.since, because: late.because.to_string() },
+            ));
         }
     }
 

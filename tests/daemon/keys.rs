@@ -29,8 +29,8 @@ keysets:
   old: { algorithm: RS256, start: import }
   search: { algorithm: HS256, source: external }
 "#;
-const FIRST: &str = "first-secret-of-the-vendor-0123456789";
-const SECOND: &str = "second-secret-of-the-vendor-0123456789";
+pub const FIRST: &str = "first-secret-of-the-vendor-0123456789";
+pub const SECOND: &str = "second-secret-of-the-vendor-0123456789";
 
 fn with_input(args: &[&str], runtime: &Path, input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyrota"));
@@ -41,7 +41,7 @@ fn with_input(args: &[&str], runtime: &Path, input: &str) -> Output {
 }
 
 #[track_caller]
-fn imported(daemon: &Daemon, args: &[&str], input: &str) {
+pub fn imported(daemon: &Daemon, args: &[&str], input: &str) {
     let output = with_input(&[&["import"], args, &["--yes"]].concat(), &daemon.runtime, input);
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
 }

@@ -7,17 +7,21 @@ use keyrota::webhook::Secrets;
 use serde_json::Value;
 
 use crate::edge::{Edge, Received};
+use crate::keys::{FIRST, SECOND, imported};
 use crate::process::{Daemon, Home, until};
 use crate::verbs::{CALM, SESSIONS, done};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn started(edge: &Edge) -> (Home, Daemon) {
-    let home = Home::with(CALM);
+fn hook(edge: &Edge, home: &Home, events: &str) -> String {
     let secret = home.folder("secret");
     fs::write(&secret, SECRET).unwrap();
-    let hook = format!("webhook: {{ url: \"{}\", secret: {{ file: {} }}, events: [key-moved] }}", edge.url("/hook"), secret.display());
-    home.write(&format!("{CALM}      - {hook}\n"));
+    format!("webhook: {{ url: \"{}\", secret: {{ file: {} }}, events: [{events}] }}", edge.url("/hook"), secret.display())
+}
+
+fn started(edge: &Edge) -> (Home, Daemon) {
+    let home = Home::with(CALM);
+    home.write(&format!("{CALM}      - {}\n", hook(edge, &home, "key-moved")));
     let daemon = Daemon::start(&home, &["sessions"]);
     (home, daemon)
 }
@@ -51,6 +55,26 @@ fn what_is_not_taken_comes_again_under_its_name_and_in_order() {
         daemon.metric(&format!("keyrota_publish_total{{{labels}}}"))
     };
     assert_eq!((total("failed").as_deref(), total("dropped")), (Some("2"), None));
+}
+
+#[test]
+fn who_must_hand_in_a_vendors_key_is_told_when_it_is_due_and_when_it_is_late() {
+    let (edge, home) = (Edge::start(), Home::with(CALM));
+    edge.fails(500, 0);
+    let publish = hook(&edge, &home, "operator-needed, overdue, in-time");
+    home.write(&format!("{CALM}  search: {{ algorithm: HS256, source: external, publish: [{publish}] }}\n"));
+    let mut daemon = Daemon::start(&home, &["sessions"]);
+    let kinds = || {
+        let received = edge.received();
+        received.iter().map(|m| serde_json::from_str::<Value>(&m.body).unwrap()["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    until(&mut daemon, "the first key is asked for", |_| kinds() == ["operator-needed"]);
+    let expires = (chrono::Utc::now() + chrono::TimeDelta::seconds(4)).to_rfc3339();
+    imported(&daemon, &["fast/search", "--kid", "sk-1", "--as", "active", "--expires", &expires], FIRST);
+    until(&mut daemon, "the next key is asked for, and is late", |_| kinds() == ["operator-needed", "operator-needed", "overdue"]);
+    assert!(edge.received()[2].body.contains("keyrota import"), "{}", edge.received()[2].body);
+    imported(&daemon, &["fast/search", "--kid", "sk-2"], SECOND);
+    until(&mut daemon, "all is well again", |_| kinds().last().is_some_and(|kind| kind == "in-time"));
 }
 
 #[test]

@@ -9,11 +9,20 @@ import time
 import jwt
 
 TTL, VERIFIER_REFRESH, SIGNER_REFRESH = 8.0, 4.0, 3.0
+# The same in a policy's `defaults`.
+FACTS = """  token_ttl: 8s
+  verifier_refresh: 4s
+  verifier_retry: 2s
+  signer_refresh: 3s
+  clock_skew: 1s
+  cache_max_age: 1s
+  margin: 0s
+  unsafe: { reason: "A test: its verifiers refresh every four seconds, and it counts no versions." }"""
 
 
-def fetch(port, path):
+def fetch(port, path, timeout=1.0):
     """One GET with little patience: status, headers, body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -25,11 +34,12 @@ def fetch(port, path):
 
 
 class Verifier(threading.Thread):
-    """Takes key sets from whatever daemon `current` names, and keeps them for as long as the facts allow."""
+    """Takes key sets from the first daemon of those that `daemons` gives, or the next if that fails, and keeps them for as long as the
+    facts allow."""
 
-    def __init__(self, current, keysets, pause):
+    def __init__(self, daemons, keysets, pause, patience=1.0):
         super().__init__(daemon=True)
-        self.current, self.keysets, self.pause = current, keysets, pause
+        self.daemons, self.keysets, self.pause, self.patience = daemons, keysets, pause, patience
         self.sets, self.fetched_at, self.over, self.misses = {}, -1e9, False, 0
 
     def run(self):
@@ -42,14 +52,19 @@ class Verifier(threading.Thread):
 
     def refresh(self):
         """Whether new key sets were fetched."""
-        began, daemon, sets = time.monotonic(), self.current(), {}
-        for keyset in self.keysets:
-            status, headers, body = fetch(daemon.listen, f"/{daemon.environment}/{keyset}/.well-known/jwks.json")
-            if status != 200 or headers.get("keyrota-stale"):
-                return False
-            sets[keyset] = {key["kid"]: key for key in json.loads(body)["keys"]}
-        self.sets, self.fetched_at = sets, began
-        return True
+        began = time.monotonic()
+        for daemon in self.daemons():
+            sets = {}
+            for keyset in self.keysets:
+                path = f"/{daemon.environment}/{keyset}/.well-known/jwks.json"
+                status, headers, body = fetch(daemon.listen, path, self.patience)
+                if status != 200 or headers.get("keyrota-stale"):
+                    break
+                sets[keyset] = {key["kid"]: key for key in json.loads(body)["keys"]}
+            else:
+                self.sets, self.fetched_at = sets, began
+                return True
+        return False
 
     def verdict(self, keyset, token):
         """None: good. `late`: the cache is older than the facts allow, so nothing can be said."""

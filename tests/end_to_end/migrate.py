@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from daemon import Daemon
-from followers import Followers, SecretVerifier, Signer, Verifier
+from followers import FACTS, Followers, SecretVerifier, Signer, Verifier
 from service import CREDENTIALS, Moto, secret_document
 
 PUBLIC = {"user-sessions": "ES256", "service-calls": "EdDSA", "search": "ES384"}
@@ -25,14 +25,7 @@ reconcile: "* * * * * *"
 store: {store}
 defaults:
   rotate_every: 35s
-  token_ttl: 8s
-  verifier_refresh: 4s
-  verifier_retry: 2s
-  signer_refresh: 3s
-  clock_skew: 1s
-  cache_max_age: 1s
-  margin: 0s
-  unsafe: {{ reason: "A test: its verifiers refresh every four seconds, and it counts no versions." }}
+{facts}
 keysets:
 {keysets}
 """
@@ -56,7 +49,7 @@ class Home:
         """A policy that differs in its store only."""
         keysets = "\n".join(f"  {name}: {{ algorithm: {algorithm} }}" for name, algorithm in {**PUBLIC, **SECRET}.items())
         with open(os.path.join(self.folder, where, "moving.yaml"), "w", encoding="utf-8") as file:
-            file.write(POLICY.format(store=store, keysets=keysets))
+            file.write(POLICY.format(facts=FACTS, store=store, keysets=keysets))
 
     def start(self):
         """Starts it, with the state it left behind."""
@@ -67,9 +60,9 @@ class Home:
         self.daemon = Daemon(self.binary, arguments, "moving", runtime)
         self.starts += 1
 
-    def current(self):
+    def daemons(self):
         """The daemon, whichever start it is."""
-        return self.daemon
+        return [self.daemon]
 
     def document(self, keyset):
         """What a signer reads on the socket; None while it is refused."""
@@ -186,7 +179,7 @@ def main():
             home = Home(binary, folder)
             home.daemon.wait_until_ready(60)
             signers = [Signer(keyset, lambda keyset=keyset: home.document(keyset)) for keyset in {**PUBLIC, **SECRET}]
-            public = [Verifier(home.current, PUBLIC, pause) for pause in (0.5, 1.5, 2.5)]
+            public = [Verifier(home.daemons, PUBLIC, pause) for pause in (0.5, 1.5, 2.5)]
             for verifier in public:
                 verifier.start()
             while any(not verifier.sets for verifier in public):

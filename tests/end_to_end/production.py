@@ -164,7 +164,7 @@ def rotations(binary, folder, text):
         client = moto.client()
         read = lambda keyset: lambda: secret_document(client, PREFIX + keyset)[0]
         signers = [Signer(keyset, read(keyset)) for keyset in tokens]
-        caches = [Verifier(lambda: daemon, public, pause) for pause in (0.5, 2.5)]
+        caches = [Verifier(lambda: [daemon], public, pause) for pause in (0.5, 2.5)]
         for cache in caches:
             cache.start()
         wait(daemon, "verifiers have key sets", 30, lambda: all(cache.sets for cache in caches))

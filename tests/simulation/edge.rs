@@ -150,12 +150,18 @@ fn before_change_over(minutes: u64) -> Span {
     DAY.saturating_sub(Span::minutes(minutes))
 }
 
-/// The same for a random world: what cannot be reached shows verifiers what it should.
-pub fn out_of_reach_now_and_then(world: World, chance: &mut Chance, length: Span) -> World {
+/// The same for a random world: now and then it is out of the daemons' reach, takes nothing new, or answers out of a cache. What it has
+/// shown it goes on showing: one that takes a key back in the very moment of the change-over cannot be seen doing it.
+pub fn unreliable_now_and_then(world: World, chance: &mut Chance, length: Span) -> World {
     let mut world = world.with_edge();
     for _ in 0..chance.below(8) {
         let at = chance.span(length);
-        change(&mut world, at, |edge, _| edge.away = true);
+        let age = chance.span(Span::hours(3));
+        match chance.below(3) {
+            0 => change(&mut world, at, |edge, _| edge.away = true),
+            1 => change(&mut world, at, |edge, _| edge.stuck = true),
+            _ => change(&mut world, at, move |edge, _| edge.age = age),
+        }
         change(&mut world, at + chance.span(Span::hours(20)), catch_up);
     }
     world

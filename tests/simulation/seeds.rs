@@ -44,7 +44,7 @@ pub fn live(seed: u64, mutant: Option<Mutant>) -> Result<World, String> {
     let days_are_short = world.daemons[0].wanted.rules.rotate_every <= Span::days(1);
     let edge = seed.is_multiple_of(3) && daemons == 1 && days_are_short;
     if edge {
-        world = edge::out_of_reach_now_and_then(world, &mut Chance::new(seed ^ 0xED6E), length);
+        world = edge::unreliable_now_and_then(world, &mut Chance::new(seed ^ 0xED6E), length);
     }
     // What stopped for good is started again, and what an operator froze or held is let go.
     world.live(length + Span::days(2))?;
