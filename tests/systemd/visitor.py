@@ -87,7 +87,9 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        print(json.dumps({"headers": headers, "body": body}), flush=True)
+        # Several come at once.
+        with self.server.lines:
+            print(json.dumps({"headers": headers, "body": body}), flush=True)
 
     def log_message(self, format, *arguments):  # noqa: A002: the name is the library's
         """Says nothing."""
@@ -96,6 +98,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 def receive(port):
     """Listens on loopback."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Receiver)
+    server.lines = threading.Lock()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps("listening"), flush=True)
     sys.stdin.read()
