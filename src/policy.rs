@@ -39,7 +39,7 @@ pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfil
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{Audience, AwsSecretTarget, ExecTarget, FileTarget, STATE_DIR, Target, TargetFormat};
-pub use token::{Profile, ProfileName, TokenPolicy};
+pub use token::{Caller, Profile, ProfileName, Rate, Serving, Subjects, TokenPolicy};
 pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
@@ -308,6 +308,7 @@ fn keysets(root: &Node, store: &StoreConfig, report: &mut Report) -> BTreeMap<Ke
             found.insert(name, keyset);
         }
     }
+    token::check_callers(keysets, resolver.report);
     let idle = !resolver.default_excuse_used;
     if let Some(excuse) = defaults.and_then(|d| d.get("unsafe")).filter(|excuse| idle && excuse.sound) {
         report.warning(&excuse.place, "excuses nothing: all figures are acceptable without it", "remove it");

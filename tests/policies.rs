@@ -456,3 +456,41 @@ fn a_folder_is_read_whole() {
     assert!(load_folder(&dir.join("nowhere"), &[]).faults[0].what.contains("cannot be read"));
     assert!(load_folder(&dir.join("b.yaml"), &[]).faults[0].what.contains("is not a folder"));
 }
+
+/// Who may ask for tokens over the network is settled before anybody asks.
+#[test]
+fn callers_present_api_keys_of_the_same_environment() {
+    let served = |token: &str| {
+        let keysets = format!(
+            "  k: {{ {PAIR}, token: {{ profile: generic, {token} }} }}\n  partner-api: {{ algorithm: api-key, verifier_refresh: 15m, signer_refresh: 5m }}\n"
+        );
+        parse("t.yaml".as_ref(), &format!("version: 1\nenvironment: t\nkeysets:\n{keysets}"))
+    };
+    let good = "serve: true, rate: 20/1s, callers: [{ keyset: partner-api, subjects: [\"user-*\", root], profiles: [generic] }]";
+    let (policy, _) = served(good).unwrap();
+    let serving = keyset(&policy, "k").token.as_ref().unwrap().serving.as_ref().unwrap();
+    assert_eq!((serving.rate.to_string(), serving.callers[0].keyset.as_str()), ("20/1s".to_owned(), "partner-api"));
+    assert!(serving.callers[0].subjects.iter().any(|subjects| subjects.names("user-7")));
+    let one = |caller: &str| format!("serve: true, callers: [{{ {caller} }}]");
+    for (token, says) in [
+        ("serve: true".to_owned(), "t.yaml:4: keysets.k.token.callers: names nobody"),
+        ("callers: [{ keyset: partner-api, subjects: [\"*\"] }]".to_owned(), "callers: says how tokens are served, and they are not"),
+        ("rate: 5/1s".to_owned(), "rate: says how tokens are served, and they are not"),
+        (good.replace("20/1s", "20"), "rate: `20` is not a rate"),
+        (
+            one("keyset: partner-apj, subjects: [a]"),
+            "there is no keyset `partner-apj` in this environment; hint: did you mean partner-api?",
+        ),
+        (one("keyset: k, subjects: [a]"), "callers[0].keyset: `k` is ES256, and callers present API keys"),
+        (one("keyset: partner-api, subjects: []"), "subjects: names nobody"),
+        (one("keyset: partner-api, subjects: [\"a*b*\"]"), "`a*b*` has more than one `*`"),
+        (one("keyset: partner-api"), "subjects: is missing"),
+        (one("keyset: partner-api, subjects: [a], profiles: [algolia]"), "does not name `generic`, which is all that this keyset mints"),
+    ] {
+        let found = sentences(served(&token));
+        assert!(
+            found.iter().any(|fault| fault.contains(says)) && found.iter().all(|fault| fault.contains("; hint: ")),
+            "{token}: {found:?}"
+        );
+    }
+}

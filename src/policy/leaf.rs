@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::fault::nearest;
-use super::window;
+use super::{Rate, window};
 use crate::name::KeysetName;
 use crate::time::Span;
 
@@ -18,6 +18,7 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
         "keyrota-timezone" => timezone(text),
         "keyrota-mode" => octal(text).map(drop),
         "keyrota-name" => text.parse::<KeysetName>().map(drop).map_err(|e| e.to_string()),
+        "keyrota-rate" => text.parse::<Rate>().map(drop),
         "date" => date(text).map(drop),
         _ => Ok(()),
     }
@@ -94,6 +95,10 @@ text_of_a_form!(
 text_of_a_form!(
     /// The name of an environment or a keyset.
     NameText, "keyrota-name", "^[a-z][a-z0-9-]{0,62}$", "user-sessions"
+);
+text_of_a_form!(
+    /// Requests in a length of time.
+    RateText, "keyrota-rate", "^[0-9]+/([0-9]+(ms|s|m|h|d))+$", "600/1m"
 );
 text_of_a_form!(
     /// A calendar day.

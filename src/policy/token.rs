@@ -1,6 +1,7 @@
 //! `token:` of a keyset: what the tokens that keyrota mints with it look like, each field held to what the profile's verifiers take.
 
 mod profile;
+mod serving;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use profile::{Profile, ProfileName};
+use serving::RawCaller;
+pub(super) use serving::check_callers;
+pub use serving::{Caller, Rate, Serving, Subjects};
 
 use super::fault::Report;
 use super::tree::{Content, Node};
@@ -38,6 +42,9 @@ pub struct TokenPolicy {
     pub default_ttl: Span,
     /// What every token says besides, by name.
     pub claims: BTreeMap<String, Value>,
+    /// How they are served over the network; `None`: they are minted on the sockets alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
 }
 
 /// `token:` as it is written.
@@ -57,6 +64,13 @@ pub(super) struct RawToken {
     pub claims: Option<BTreeMap<String, ClaimValue>>,
     /// The integration that the tokens are for; only for inkeep, which needs it.
     pub integration_id: Option<String>,
+    /// Whether tokens are served on `--listen`, below `/<environment>/<keyset>`, to the `callers`. Default: false.
+    pub serve: Option<bool>,
+    /// With `serve: true`: who may ask.
+    pub callers: Option<Vec<RawCaller>>,
+    /// With `serve: true`: how often each API key may ask, of each replica. Default: 600/1m.
+    #[schemars(with = "Option<super::leaf::RateText>")]
+    pub rate: Option<String>,
 }
 
 /// Whom tokens are for.
@@ -130,8 +144,9 @@ pub(super) fn resolve(raw: Option<&RawToken>, keyset: &Node, around: &Around, re
     let profile = integration(raw, node, report);
     let default_ttl = default_ttl(raw, node, around, report);
     let claims = claims(raw, node, report);
+    let serving = serving::resolve(raw, node, report);
     (report.faults.len() == before).then_some(())?;
-    Some(TokenPolicy { profile: profile?, issuer, audience, default_ttl, claims })
+    Some(TokenPolicy { profile: profile?, issuer, audience, default_ttl, claims, serving })
 }
 
 /// Whether a text can be an issuer, an audience or the like (`StringOrURI`, RFC 7519 §2).

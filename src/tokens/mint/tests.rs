@@ -42,6 +42,7 @@ fn policy(profile: Profile) -> TokenPolicy {
         audience: stated(!name.is_closed(), "api").into_iter().collect(),
         default_ttl: Span::minutes(30),
         claims: std::collections::BTreeMap::default(),
+        serving: None,
         profile,
     }
 }
