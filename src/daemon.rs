@@ -27,7 +27,7 @@ mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::{TcpListener, UnixListener};
@@ -42,7 +42,10 @@ use crate::cli::exit::Exit;
 use crate::clock::Reading;
 use crate::event::Event;
 use crate::http::control::Control as _;
+use crate::http::endpoints::TokenService;
+use crate::http::front::Front;
 use crate::http::peers::SystemUsers;
+use crate::http::reach::{Exposed, may_serve_tokens};
 use crate::http::serve::{Limits, Stop, routed, serve, serve_through};
 use crate::http::tls::{HANDSHAKE_TIMEOUT, Tls};
 use crate::http::verifiers::Verifiers;
@@ -89,6 +92,8 @@ pub(crate) struct House {
     watchdog: Arc<Watchdog>,
     /// Set when every keyset has been looked at and has its key.
     started: SetOnce<()>,
+    /// Why no tokens are served over the network, if so; known once the listeners are open.
+    exposed: OnceLock<Option<Exposed>>,
     /// Notified after each pass.
     changed: Notify,
     stop: Stop,
@@ -243,6 +248,7 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
         eyes: probing::Eyes { client: Arc::default(), at_once: Arc::new(tokio::sync::Semaphore::new(probing::AT_ONCE)) },
         watchdog: Arc::new(Watchdog::asked_for()),
         started: SetOnce::new(),
+        exposed: OnceLock::new(),
         changed: Notify::new(),
         stop,
     })
@@ -251,6 +257,7 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
 /// The listeners, open and not served yet: so that a taken address is an error before anything is made.
 struct Doors {
     verifiers: Vec<TcpListener>,
+    token_service: Arc<TokenService>,
     /// What verifiers pass on their way in, if they are to speak TLS.
     tls: Option<Arc<Tls>>,
     operators: Vec<TcpListener>,
@@ -264,9 +271,13 @@ impl Doors {
         let runtime_dir = args.daemon.runtime_dir();
         let control_gid = args.control_group.as_deref().map(group_id).transpose()?;
         let desk = Desk::new(Arc::clone(&house.board), Arc::clone(&house.metrics));
+        let verifiers = bind(handed.verifiers, args.listen).await?;
+        let exposed = verifiers.iter().find_map(|listener| may_serve_tokens(listener.local_addr().ok()?, &args.encryption()).err());
+        let _ = house.exposed.set(exposed);
         Ok(Self {
+            token_service: TokenService::new(desk.clone()).map_err(|e| anyhow!("tokens cannot be served: {e}"))?,
+            verifiers,
             tls: args.tls_files().map(|files| Tls::open(files, desk, HANDSHAKE_TIMEOUT)).transpose()?,
-            verifiers: bind(handed.verifiers, args.listen).await?,
             operators: bind(handed.operators, args.metrics_listen).await?,
             signers: sockets::bind(&runtime_dir, sockets::SIGNER_SOCKET, 0o666, None)?,
             control: sockets::bind(&runtime_dir, sockets::CONTROL_SOCKET, 0o660, control_gid)?,
@@ -285,8 +296,9 @@ impl Doors {
         let control = control::control(desk, Arc::clone(policies) as Arc<dyn control::Control>, control_door);
         let limits = Limits::VERIFIERS.shared_by(self.verifiers.len());
         for listener in self.verifiers {
-            let verifiers = verifiers.clone();
-            let service = move |_| verifiers.clone();
+            let address = listener.local_addr().unwrap_or(args.listen);
+            let front = Front::new(verifiers.clone(), self.token_service.routes(may_serve_tokens(address, &args.encryption())));
+            let service = move |_| front.clone();
             match self.tls.clone() {
                 Some(tls) => tasks.spawn(serve_through(tls, listener, limits, stop.clone(), service)),
                 None => tasks.spawn(serve(listener, limits, stop.clone(), service)),

@@ -1,15 +1,17 @@
-//! The listeners: key sets for verifiers over TCP, metrics and health for operators over TCP, documents for signers and the control
+//! The listeners: key sets and tokens over TCP, metrics and health for operators over TCP, documents for signers and the control
 //! verbs over Unix sockets.
 //!
 //! They read the [`Board`] and nothing else; no store, no policy file, no decision is touched from here, so that no request can hold
 //! up a rotation. Whatever a peer sends, nothing here panics, and what a peer can hold on to (connections, buffers, waiting
 //! requests) is bounded.
 //!
-//! Invariant: freshness is asked at every request, on the boot clock; a secret leaves through [`signers`] alone, and only to a peer
-//! whose uid or groups the policy names.
+//! Invariant: freshness is asked at every request, on the boot clock; a key leaves through [`signers`] alone, and only to a peer
+//! whose uid or groups the policy names; a token through that and [`endpoints`], and only to whom the policy names.
 
 pub mod control;
+pub mod endpoints;
 pub mod entity_tag;
+pub mod front;
 pub mod operators;
 mod page;
 pub mod peers;

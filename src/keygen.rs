@@ -188,6 +188,16 @@ fn random(bytes: &mut [u8]) -> Result<(), KeygenError> {
     aws_lc_rs::rand::fill(bytes).map_err(|_| KeygenError::NoRandomness)
 }
 
+/// Random bytes.
+///
+/// # Errors
+/// [`KeygenError::NoRandomness`].
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], KeygenError> {
+    let mut bytes = [0; N];
+    random(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A name that nobody else will ever give: 128 random bits as base64url, for a token's `jti` (RFC 7519 §4.1.7).
 ///
 /// # Errors

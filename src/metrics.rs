@@ -7,7 +7,7 @@
 mod aws;
 mod counts;
 mod environments;
-mod http;
+pub mod http;
 mod keysets;
 mod process;
 mod scrape;

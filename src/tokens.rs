@@ -13,5 +13,5 @@ pub mod rejection;
 pub mod second_opinion;
 mod shape;
 pub mod signing_key;
-mod strict_json;
+pub mod strict_json;
 pub mod verify;

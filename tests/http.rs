@@ -14,6 +14,7 @@ use fixture::{SECRET, confirm, document, put, rules, status};
 use keyrota::board::Manner;
 use keyrota::board::uptake::{Keep, MOST_OF_ONE_UID, Reporter};
 use keyrota::http::operators::Readiness;
+use keyrota::http::reach::Exposed;
 use keyrota::http::serve::Limits;
 use keyrota::key::Algorithm;
 use keyrota::policy::SignerAccess;
@@ -529,4 +530,35 @@ async fn only_who_can_read_every_key_anyway_may_take_a_back_up() {
     // A member of the control group may revoke every key, and may read none.
     let member = Host::control(Outsider::App).raw(&request).await;
     assert!(member.status == 403 && member.error().0.contains("every private key"), "{:?}", member.error());
+}
+
+/// Whoever presents a key is let in by a process that may speak for its store, where nobody on the way can read it, and not otherwise.
+#[tokio::test]
+async fn tokens_are_not_served_by_who_may_be_behind_nor_in_the_clear() {
+    let asked = async |host: &Host, key: &str| {
+        let request =
+            format!("POST /demo/hooks/token HTTP/1.1\r\nHost: test\r\nConnection: close\r\nx-api-key: {key}\r\nContent-Length: 11\r\n\r\n");
+        let bytes = format!("{request}{{\"sub\":\"a\"}}").into_bytes();
+        let answer = host.raw(&bytes).await;
+        let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status, told["code"].as_str().unwrap().to_owned(), answer.header("retry-after").map(str::to_owned))
+    };
+    let told = |status: u16, code: &str, retry: Option<&str>| (status, code.to_owned(), retry.map(str::to_owned));
+    let host = Host::tokens(Ok("http://127.0.0.1:1".parse().unwrap())).await;
+    let _ = host.environment.loaded.set(());
+    assert_eq!(asked(&host, "x").await, told(503, "stale", Some("5")));
+    assert_eq!(asked(&host, "y").await, told(503, "stale", Some("5")), "a key that this process has not heard of may be good");
+    confirm(&host.environment);
+    assert_eq!(asked(&host, "y").await, told(401, "credential", None));
+    assert_ne!(asked(&host, "x").await.0, 401);
+    assert_eq!(host.ask("GET", USERS, "").await.status, 200, "key sets have their own way");
+    assert_eq!(host.ask("GET", "/demo", "").await.status, 404);
+
+    let host = Host::tokens(Err(Exposed::InTheClear("0.0.0.0:8480".parse().unwrap()))).await;
+    confirm(&host.environment);
+    for key in ["x", "y"] {
+        assert_eq!(asked(&host, key).await, told(403, "exposed", None));
+    }
+    assert_eq!(host.ask("GET", USERS, "").await.status, 200);
+    assert_eq!(host.ask("GET", "/demo/users/.well-known/openid-configuration", "").await.status, 404, "under which origin?");
 }

@@ -24,7 +24,7 @@ use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
-use crate::policy::{Policy, StoreConfig, Target, Webhook};
+use crate::policy::{KeysetPolicy, Policy, StoreConfig, Target, Webhook};
 use crate::publish::{Places, Programs};
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
@@ -305,6 +305,7 @@ impl Environment {
                     token_ttl: keyset.facts.token_ttl,
                 });
             }
+            self.warn_if_not_served(name, keyset);
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
             self.house
                 .metrics
@@ -318,6 +319,14 @@ impl Environment {
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };
         self.board.policy.store(Arc::new(standing));
+    }
+
+    /// Says why tokens that a policy wants to be served are not.
+    fn warn_if_not_served(&self, name: &KeysetName, keyset: &KeysetPolicy) {
+        let wanted = keyset.token.as_ref().is_some_and(|token| token.serving.is_some());
+        if let Some(exposed) = self.house.exposed.get().and_then(Option::as_ref).filter(|_| wanted) {
+            tracing::warn!(environment = %self.board.name, keyset = %name, "keyset {}: {exposed}", self.board.id(name));
+        }
     }
 
     async fn set_wake(&mut self, cron: &str) {

@@ -11,15 +11,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CACHE_CONTROL;
 
 use super::peers::Peer;
 use super::signers::{self, Asked, Door};
-use super::{Desk, JSON, NO_STORE, Refusal, secret_body, verbs};
+use super::{Desk, NO_STORE, Refusal, secret_body, verbs};
 use crate::board::tokens::Tokens;
 use crate::board::{Cell, EnvironmentBoard};
 use crate::policy::TokenPolicy;
-use crate::secret::SecretBytes;
 use crate::status_report::tokens::{MintAsked, MintTold, VerifyAsked, VerifyReport};
 use crate::status_report::verbs::Material;
 use crate::tokens::mint::{MintError, MintRequest, Minted};
@@ -113,13 +112,7 @@ impl Room {
 fn told(minted: Minted, policy: Option<&TokenPolicy>) -> Response {
     let header = policy.map_or("Authorization: Bearer ", |policy| policy.profile.name().header()).to_owned();
     let (kid, expires_at) = (minted.kid.as_str().to_owned(), minted.expires_at);
-    let told = MintTold { token: Material(minted.token), header, kid, expires_at };
-    // Room for all of it, so that no half-written copy is left behind by a growing buffer.
-    let mut json = Vec::with_capacity(crate::tokens::compact::LONGEST_TOKEN + 1024);
-    let written = serde_json::to_writer(&mut json, &told);
-    let body = secret_body::secret_body(SecretBytes::new(json));
-    let status = if written.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    (status, [(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, JSON)], body).into_response()
+    secret_body::secret_json(&MintTold { token: Material(minted.token), header, kid, expires_at })
 }
 
 fn refused(error: &MintError) -> Refusal {

@@ -106,6 +106,11 @@ fn names(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix('/')?.strip_suffix("/.well-known/jwks.json")?.split_once('/').filter(|(_, keyset)| !keyset.contains('/'))
 }
 
+/// Whether a path is that of a key set.
+pub(super) fn is_key_set(path: &str) -> bool {
+    names(path).is_some()
+}
+
 /// One answer for all that has no key set, so that nobody learns here which HMAC secrets and API keys there are.
 fn unknown() -> Refusal {
     let hint = "key sets are at /<environment>/<keyset>/.well-known/jwks.json, for keysets of key pairs that have a key; \

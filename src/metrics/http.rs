@@ -21,10 +21,12 @@ pub struct Http {
     pub document: Handler,
     /// Signers' reports on the signer socket.
     pub uptake: Handler,
-    /// Minting, on either socket.
+    /// Minting, on either socket and on `--listen`.
     pub token: Handler,
-    /// Verifying, on either socket.
+    /// Verifying, on either socket; introspection on `--listen`.
     pub verify: Handler,
+    /// Metadata on `--listen`: where endpoints and key sets are.
+    pub discovery: Handler,
     /// `/v1/status` on the control socket.
     pub status: Handler,
     /// `/v1/reload` on the control socket. Not timed, because it may wait.
@@ -62,6 +64,7 @@ impl Http {
             uptake: handler("uptake"),
             token: handler("token"),
             verify: handler("verify"),
+            discovery: handler("discovery"),
             status: handler("status"),
             reload: handler("reload"),
         })

@@ -21,6 +21,7 @@ pub mod replay;
 use std::sync::{Mutex, PoisonError};
 
 use crate::digest::Digest;
+use crate::keygen::{self, KeygenError};
 use crate::secret::SecretBytes;
 use crate::time::Timestamp;
 use nonce::{Nonces, ReplicaId};
@@ -59,6 +60,15 @@ impl Guard {
     /// A guard of the process called `replica`, with a secret for its nonces, that remembers at most `most` proofs at a time.
     pub fn new(secret: &SecretBytes, replica: ReplicaId, window: Window, most: usize) -> Self {
         Self { window, nonces: Nonces::new(secret, replica), memory: Mutex::new(ReplayMemory::new(most)) }
+    }
+
+    /// A guard of this process, by a name and with a secret that no other has, nor itself after a restart.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn of_this_process(most: usize) -> Result<Self, KeygenError> {
+        let secret = SecretBytes::new(keygen::random_bytes::<32>()?.to_vec());
+        Ok(Self::new(&secret, ReplicaId(keygen::random_bytes()?), Window::default(), most))
     }
 
     /// A nonce for the `DPoP-Nonce` header (RFC 9449 §8.1).

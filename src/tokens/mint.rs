@@ -135,6 +135,42 @@ pub enum MintError {
 }
 
 impl MintError {
+    /// Every code.
+    pub const CODES: [&'static str; 13] = [
+        "not_minted",
+        "no_key",
+        "key_unfit",
+        "ttl_too_long",
+        "ttl_too_short",
+        "subject_missing",
+        "subject_malformed",
+        "client_id_missing",
+        "claim_owned",
+        "claim_of_policy",
+        "claim_malformed",
+        "token_too_long",
+        "key_damaged",
+    ];
+
+    /// What programs may rely on.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotMinted(_) => "not_minted",
+            Self::NoKey(_) => "no_key",
+            Self::Algorithm { .. } => "key_unfit",
+            Self::TooLongLived { .. } | Self::ProfileLongest { .. } => "ttl_too_long",
+            Self::TooShortLived(_) => "ttl_too_short",
+            Self::NoSubject(_) => "subject_missing",
+            Self::Subject => "subject_malformed",
+            Self::NoClientId => "client_id_missing",
+            Self::Owned { .. } => "claim_owned",
+            Self::Template(_) => "claim_of_policy",
+            Self::Claim(_) => "claim_malformed",
+            Self::TooLong(_) => "token_too_long",
+            Self::Key(_) => "key_damaged",
+        }
+    }
+
     /// Whether another request could succeed; otherwise something is wrong on this side.
     pub const fn is_the_callers(&self) -> bool {
         !matches!(self, Self::NotMinted(_) | Self::NoKey(_) | Self::Algorithm { .. } | Self::Key(_))
@@ -176,6 +212,11 @@ impl Minter {
     /// The key that signs.
     pub const fn kid(&self) -> &Kid {
         self.key.kid()
+    }
+
+    /// What it signs with.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.key.algorithm()
     }
 
     /// A token, issued at `now`.

@@ -1,18 +1,23 @@
 //! A listener on a real socket, and a client that asks it by hand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyrota::audit::Verified;
-use keyrota::board::{Board, Cell, EnvironmentBoard};
+use keyrota::board::{Board, Cell, EnvironmentBoard, Manner};
 use keyrota::http::control::{BackedUp, Control, Told};
+use keyrota::http::endpoints::TokenService;
+use keyrota::http::front::Front;
 use keyrota::http::peers::{Peer, Users};
+use keyrota::http::reach::Exposed;
 use keyrota::http::serve::{Limits, routed, serve};
 use keyrota::http::verifiers::Verifiers;
 use keyrota::http::{Desk, control, operators, signers, sockets};
+use keyrota::key::Algorithm;
 use keyrota::metrics::Metrics;
 use keyrota::name::EnvironmentName;
+use keyrota::policy::{Caller, Profile, Rate, Serving, TokenPolicy};
 use keyrota::status_report::backup::{BackupReport, BackupRequest};
 use keyrota::status_report::doctor::DoctorReport;
 use keyrota::status_report::migrate::{MigrateReport, MigrateRequest};
@@ -20,6 +25,7 @@ use keyrota::status_report::rekey::{RekeyPhase, RekeyReport, RekeyRequest};
 use keyrota::status_report::verbs::{Refused, VerbReport, VerbRequest};
 use keyrota::status_report::{ReloadReport, ReloadedReport};
 use keyrota::time::{Span, Timestamp};
+use keyrota::url::PublicOrigin;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -165,6 +171,29 @@ impl Host {
         let address = Address::Tcp(listener.local_addr().unwrap());
         let service = Verifiers::new(desk);
         let serving = tokio::spawn(serve(listener, limits, stop.1, move |_| service.clone()));
+        Self { board, environment, address, stop: stop.0, serving, _folder: None }
+    }
+
+    /// With a keyset of API keys, `partner`, all of which are `x`, who may ask for tokens of `hooks` where clients come in so.
+    pub async fn tokens(reach: Result<PublicOrigin, Exposed>) -> Self {
+        let Parts { board, environment, desk, stop } = parts();
+        let keys = fixture::document("demo/partner", Algorithm::ApiKey, 3);
+        fixture::put(&environment, "partner", fixture::status(Some(keys), fixture::rules(Algorithm::ApiKey)), Manner::default());
+        let callers = vec![Caller { keyset: "partner".parse().unwrap(), subjects: vec!["*".parse().unwrap()] }];
+        let token = TokenPolicy {
+            profile: Profile::Generic,
+            issuer: None,
+            audience: Vec::new(),
+            default_ttl: Span::minutes(5),
+            claims: BTreeMap::new(),
+            serving: Some(Serving { callers, rate: Rate::default() }),
+        };
+        let manner = Manner { token: Some(Arc::new(token)), token_ttl: Span::hours(1), ..Manner::default() };
+        environment.keyset("hooks").unwrap().set_manner(manner);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let front = Front::new(Verifiers::new(desk.clone()), TokenService::new(desk).unwrap().routes(reach));
+        let serving = tokio::spawn(serve(listener, Limits::VERIFIERS, stop.1, move |_| front.clone()));
         Self { board, environment, address, stop: stop.0, serving, _folder: None }
     }
 

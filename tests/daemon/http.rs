@@ -15,12 +15,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    head: String,
     pub body: Vec<u8>,
 }
 
 impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    /// The first header of that name, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(said, _)| said.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     pub fn text(&self) -> String {
@@ -34,6 +41,15 @@ pub fn tcp(address: SocketAddr, path: &str) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     exchange(stream, path)
+}
+
+/// Asks a listener by any method; `headers` are whole lines.
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: &str) -> io::Result<Answer> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let headers: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
+    send(stream, &format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 /// Asks a socket.
@@ -75,5 +91,5 @@ fn send(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
     if length.is_some_and(|length: usize| length != body.len()) {
         return Err(broken());
     }
-    Ok(Answer { status, body })
+    Ok(Answer { status, head, body })
 }

@@ -13,6 +13,7 @@ mod crash;
 mod doors;
 mod drill;
 mod edge;
+mod endpoints;
 mod http;
 mod keys;
 mod lives;

@@ -47,6 +47,15 @@ fn policy(profile: Profile) -> TokenPolicy {
     }
 }
 
+#[test]
+fn codes_are_distinct_and_documented() {
+    let page = include_str!("../../../docs/tokens.md");
+    for code in MintError::CODES {
+        assert!(page.contains(&format!("`{code}`")), "{code}");
+        assert_eq!(MintError::CODES.iter().filter(|other| **other == code).count(), 1, "{code}");
+    }
+}
+
 fn asked(claims: Value) -> MintRequest {
     let Value::Object(claims) = claims else { panic!("an object") };
     MintRequest { subject: Some("ada".into()), claims, ..MintRequest::default() }
