@@ -59,11 +59,11 @@ def ask(connection, path):
 class Daemon:
     """One keyrota, started and stopped by its process id."""
 
-    def __init__(self, binary, arguments, environment, folder, metrics=None):
-        """Runs `binary run` with these arguments and sockets in `folder`, where its log goes too; metrics on that port, or a free one."""
+    def __init__(self, binary, arguments, environment, folder, metrics=None, listen=None):
+        """Runs `binary run` with these arguments and sockets in `folder`, where its log goes too; on these ports, or free ones."""
         self.binary, self.environment, self.folder = binary, environment, folder
         self.log = os.path.join(folder, "log")
-        self.listen, self.metrics = free_port(), metrics or free_port()
+        self.listen, self.metrics = listen or free_port(), metrics or free_port()
         command = [
             binary, *arguments, "--listen", f"127.0.0.1:{self.listen}", "--metrics-listen", f"127.0.0.1:{self.metrics}",
         ]
