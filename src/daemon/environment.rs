@@ -57,7 +57,7 @@ pub enum Command {
     Operate(Box<Asked>),
     /// An operator wants everything looked at.
     Examine(oneshot::Sender<Vec<Finding>>),
-    /// Another takes its place, with another store.
+    /// Another takes its place, with another store; or nothing is left of it.
     Leave,
 }
 
