@@ -1,5 +1,8 @@
 //! Tokens over the network, asked for as backends on other machines do: with API keys, while API keys and signing keys rotate beneath.
 
+use std::ffi::OsStr;
+use std::process::Command;
+
 use keyrota::digest::Digest;
 use keyrota::key::{Algorithm, KeySpec, KidFormat};
 use keyrota::keygen::{KeyPair, generate};
@@ -360,6 +363,48 @@ fn a_token_is_bound_to_the_key_that_is_proven() {
     );
     assert_eq!(me(&[&presented, &proof]).json()["id"], "user-7");
     assert_eq!(me(&[&presented, &proof]).json()["code"], "replayed");
+}
+
+/// What clients know is the proxy: neither the address that is listened on nor what a request says of its host.
+#[test]
+fn behind_a_proxy_everything_is_under_its_origin() {
+    let home = Home::with(CALM);
+    let mut daemon = Daemon::spawn_saying(&home, &["--behind-tls-proxy", "https://keys.example.com"].map(OsStr::new));
+    daemon.wait_for(&KEYSETS);
+    let told = ask(&daemon, "GET", "/users/.well-known/openid-configuration", &[], "").json();
+    assert_eq!(told["token_endpoint"], "https://keys.example.com/fast/users/token");
+    assert_eq!(http::tcp(daemon.verifiers, "/openapi.json").unwrap().json()["servers"][0]["url"], "https://keys.example.com");
+    let (client, bearer) = (Client::new(), format!("Authorization: Bearer {}", api_key(&daemon, "partner")));
+    let asked = |proof: &str| ask(&daemon, "POST", "/users/token", &[&bearer, proof], r#"{"sub": "user-7"}"#);
+    let here = format!("http://{}/fast/users/token", daemon.verifiers);
+    let refused = asked(&client.proof("POST", &here, None, None));
+    assert_eq!(refused.json()["code"], "htu_mismatch");
+    let nonce = refused.header("dpop-nonce").unwrap();
+    let proof = client.proof("POST", told["token_endpoint"].as_str().unwrap(), Some(nonce), None);
+    assert_eq!(asked(&proof).json()["token_type"], "DPoP");
+}
+
+/// Every command of the page is run as it stands, but for the address and the names of things.
+#[test]
+fn the_requests_of_the_docs_are_answered() {
+    let (_home, daemon) = calm();
+    let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tokens.md")).unwrap();
+    let document = daemon.document("partner").unwrap();
+    let text = |name: &str| document[name].as_str().unwrap().to_owned();
+    let mut run = 0;
+    for line in page.lines().filter(|line| line.starts_with("curl ") && line.contains("https://keys.example.com/")) {
+        let line = line.replace("https://keys.example.com/production/", &format!("http://{}/fast/", daemon.verifiers));
+        let line = line.replace("https://keys.example.com", &format!("http://{}", daemon.verifiers));
+        let output = Command::new("sh")
+            .args(["-c", &line.replacen("curl ", "curl --silent --show-error --fail-with-body ", 1)])
+            .envs([("KEY", text("secret")), ("KEY_ID", text("kid"))])
+            .output()
+            .unwrap();
+        let answered = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && serde_json::from_str::<Value>(&answered).is_ok(), "{line}: {answered} {output:?}");
+        run += 1;
+    }
+    assert_eq!(run, 6, "the page's requests were found");
 }
 
 /// Signing keys and API keys change over every few seconds; callers go on with the API key that they read a moment ago.
