@@ -253,6 +253,9 @@ pub(super) enum RawTarget {
     AwsSecret(RawAwsSecret),
     /// A program that is handed the content on its standard input.
     Exec(RawExec),
+    /// The public keys of an app at Inkeep, whose agents check the tokens. Only for key pairs.
+    #[serde(rename = "inkeep_agents")]
+    InkeepAgents(RawInkeepAgents),
     /// An address that is told what happens. No key waits for it.
     Webhook(RawWebhook),
 }
@@ -288,6 +291,25 @@ pub(super) struct RawExec {
     /// How often `read_back` is run while nothing changes. Default: 1m.
     #[schemars(with = "Option<SpanText>")]
     pub read_back_every: Option<Span>,
+}
+
+/// The public keys of an app at Inkeep: every living key is uploaded under its kid, and deleted when it lives no more. Keys that this
+/// keyset never had are left alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInkeepAgents {
+    /// The address of the app's keys: `https://…/apps/<app>/auth/keys`. Redirects are not followed.
+    pub url: String,
+    /// Where the API key stands that may edit them. It is read for every look, so it can be replaced without a reload.
+    pub api_key: SecretPlace,
+    /// How often the keys there are looked at while nothing changes. Default: 1m.
+    #[schemars(with = "Option<SpanText>")]
+    pub every: Option<Span>,
+    /// How long a call may take. Default: 10s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
 }
 
 /// An address that is told what happens to the keyset, signed by the Standard Webhooks convention.

@@ -81,7 +81,8 @@ impl Resolver<'_> {
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
         let webhooks = webhook::resolve(publish, node.get("publish"), self.report);
-        let around = target::Around { keyset: name, class: spec.class(), store: self.store };
+        let around =
+            target::Around { keyset: name, class: spec.class(), algorithm: spec.algorithm(), token_ttl: raw.token_ttl, store: self.store };
         let publish = target::resolve(publish, node.get("publish"), &around, &mut self.taken, self.report);
         let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         self.shape(&raw, &spec, node);
