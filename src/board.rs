@@ -26,6 +26,8 @@ use crate::time::{Span, Timestamp};
 /// Every environment that is served.
 #[derive(Default)]
 pub struct Board {
+    /// How the certificate of the verifiers' listener stands; `None` without TLS.
+    pub tls: ArcSwapOption<TlsStanding>,
     environments: ArcSwap<BTreeMap<EnvironmentName, Arc<EnvironmentBoard>>>,
 }
 
@@ -42,6 +44,17 @@ pub struct EnvironmentBoard {
     /// Set when every keyset of the policy has been looked at once.
     pub loaded: SetOnce<()>,
     keysets: ArcSwap<BTreeMap<KeysetName, Arc<Cell>>>,
+}
+
+/// How the certificate of a listener stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsStanding {
+    /// The SHA-256 of the certificate in force (its fingerprint).
+    pub certificate: Digest,
+    /// When it was taken from its file.
+    pub taken_at: Timestamp,
+    /// Why certificate and key as they stand in their files now are not in force, as a sentence.
+    pub refused: Option<String>,
 }
 
 /// How a policy file stands.

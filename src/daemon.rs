@@ -43,7 +43,8 @@ use crate::clock::Reading;
 use crate::event::Event;
 use crate::http::control::Control as _;
 use crate::http::peers::SystemUsers;
-use crate::http::serve::{Limits, Stop, routed, serve};
+use crate::http::serve::{Limits, Stop, routed, serve, serve_through};
+use crate::http::tls::{HANDSHAKE_TIMEOUT, Tls};
 use crate::http::verifiers::Verifiers;
 use crate::http::{Desk, control, operators, signers, sockets};
 use crate::keygen::KeyForge;
@@ -139,7 +140,7 @@ async fn live(args: &RunArgs, handed: Handed) -> anyhow::Result<Exit> {
     let house = Arc::new(open_house(args, &state_dir, started, stop.clone()).await?);
     let policies = Policies::new(Arc::clone(&house), folder, args.policies.environments.clone());
     // Whoever connects from now on is answered as soon as the keysets are known.
-    let doors = Doors::open(args, handed).await?;
+    let doors = Doors::open(args, &house, handed).await?;
     let first = policies.load().await;
     for report in first.iter().filter(|report| !report.in_force) {
         for fault in &report.faults {
@@ -250,6 +251,8 @@ async fn open_house(args: &RunArgs, state_dir: &Path, started: Reading, stop: St
 /// The listeners, open and not served yet: so that a taken address is an error before anything is made.
 struct Doors {
     verifiers: Vec<TcpListener>,
+    /// What verifiers pass on their way in, if they are to speak TLS.
+    tls: Option<Arc<Tls>>,
     operators: Vec<TcpListener>,
     signers: (UnixListener, sockets::Bound),
     control: (UnixListener, sockets::Bound),
@@ -257,10 +260,12 @@ struct Doors {
 
 impl Doors {
     /// Those that systemd has handed over, and the rest by their addresses.
-    async fn open(args: &RunArgs, handed: Handed) -> anyhow::Result<Self> {
+    async fn open(args: &RunArgs, house: &House, handed: Handed) -> anyhow::Result<Self> {
         let runtime_dir = args.daemon.runtime_dir();
         let control_gid = args.control_group.as_deref().map(group_id).transpose()?;
+        let desk = Desk::new(Arc::clone(&house.board), Arc::clone(&house.metrics));
         Ok(Self {
+            tls: args.tls_files().map(|files| Tls::open(files, desk, HANDSHAKE_TIMEOUT)).transpose()?,
             verifiers: bind(handed.verifiers, args.listen).await?,
             operators: bind(handed.operators, args.metrics_listen).await?,
             signers: sockets::bind(&runtime_dir, sockets::SIGNER_SOCKET, 0o666, None)?,
@@ -281,7 +286,14 @@ impl Doors {
         let limits = Limits::VERIFIERS.shared_by(self.verifiers.len());
         for listener in self.verifiers {
             let verifiers = verifiers.clone();
-            tasks.spawn(serve(listener, limits, stop.clone(), move |_| verifiers.clone()));
+            let service = move |_| verifiers.clone();
+            match self.tls.clone() {
+                Some(tls) => tasks.spawn(serve_through(tls, listener, limits, stop.clone(), service)),
+                None => tasks.spawn(serve(listener, limits, stop.clone(), service)),
+            };
+        }
+        if let Some(tls) = self.tls {
+            tasks.spawn(tls.keep_true(stop.clone()));
         }
         let limits = Limits::OPERATORS.shared_by(self.operators.len());
         for listener in self.operators {

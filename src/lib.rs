@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | words | [`time`] [`name`] [`url`] [`digest`] [`secret`] [`key`] [`jwk`] [`document`] [`policy`] [`rules`] [`observed`] [`clock`] [`event`] | values that are valid by construction; pure |
 //! | decision | [`waits`] [`lifecycle`] [`operator`] [`forecast`] | what is the next step, and what is waited for; pure |
-//! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] [`webhook`] | effects, each behind a trait |
+//! | ports | [`store`] [`sqlite`] [`witness`] [`publish`] [`keygen`] [`https`] [`probe`] [`webhook`] [`tokens`] | effects, each behind a trait |
 //! | work | [`reconcile`] [`migrate`] [`freshness`] [`board`] [`invariant`] | load, project, observe, decide, swap |
 //! | shell | [`daemon`] [`http`] [`metrics`] [`audit`] [`backup`] [`systemd`] [`status_report`] [`picture`] [`cli`] | processes, listeners, output |
 //!
@@ -65,6 +65,7 @@ pub mod status_report;
 pub mod store;
 pub mod systemd;
 pub mod time;
+pub mod tokens;
 pub mod url;
 pub mod waits;
 pub mod webhook;

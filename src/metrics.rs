@@ -13,6 +13,7 @@ mod process;
 mod scrape;
 mod store;
 mod text;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +26,7 @@ pub use self::http::{Handler, Http};
 pub use aws::MeasuredCalls;
 pub use scrape::Scrape;
 pub use store::MeasuredStore;
+pub use tls::{Handshake, Tls};
 
 use crate::board::Board;
 use crate::clock::Reading;
@@ -38,6 +40,8 @@ pub use counts::Posted;
 pub struct Metrics {
     /// Requests, by handler.
     pub http: Http,
+    /// TLS on the verifiers' listener.
+    pub tls: Tls,
     registry: Registry,
     counts: Counts,
     store_operations: IntCounterVec,
@@ -63,6 +67,7 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Self {
             http: Http::new(&registry)?,
+            tls: Tls::new(&registry)?,
             counts: Counts::default(),
             store_operations: registered(
                 &registry,

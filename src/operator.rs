@@ -195,8 +195,10 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
             None => draft.request_rotation_now(intent),
         },
         Verb::Revoke { kid } => {
+            let signs = document.active.as_ref().is_some_and(|active| active.key.kid == *kid);
             draft.revoke(kid, &intent.reason)?;
-            if let (None, Some(successor)) = (&draft.document().active, successor(draft.document(), now)) {
+            // A first key that waits until every replica has seen it goes on waiting: no signer is without a key because of this.
+            if let Some(successor) = successor(draft.document(), now).filter(|_| signs) {
                 draft.activate(&successor)?;
             }
         }

@@ -28,8 +28,23 @@ pub struct StatusReport {
     pub version: String,
     /// The daemon's wall clock at the answer.
     pub at: Timestamp,
-    /// Every environment, by name.
+    /// The certificate of the verifiers' listener; absent if that speaks no TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsReport>,
+    /// Every environment, by name. Written last, so that a long list can be streamed.
     pub environments: Vec<EnvironmentReport>,
+}
+
+/// The certificate of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsReport {
+    /// Its SHA-256, base64url.
+    pub certificate: Digest,
+    /// When it was taken from its file.
+    pub taken_at: Timestamp,
+    /// Why certificate and key as they stand in their files now are not in force; absent if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// One environment.

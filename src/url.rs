@@ -2,11 +2,14 @@
 //!
 //! Invariant: no user name, password or fragment is in one, so an address may stand in logs, metrics and error messages.
 
+mod origin;
+
 use core::net::IpAddr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use origin::{OriginError, PublicOrigin};
 use serde::{Deserialize, Serialize};
 
 /// The longest address, in bytes.

@@ -2,6 +2,7 @@
 //! them, so that a service manager does not try for ever.
 
 use crate::http::sockets::SocketError;
+use crate::http::tls::TlsError;
 use crate::sqlite::DatabaseError;
 use crate::sqlite::file::FileError;
 use crate::store::embedded::OpenError;
@@ -23,7 +24,9 @@ pub fn is_beyond_restart(error: &anyhow::Error) -> bool {
         OpenError::HalfChanged { .. } | OpenError::System(_) => false,
     });
     let socket = error.downcast_ref().is_some_and(|e| matches!(e, SocketError::NoSocket(_) | SocketError::Open { .. }));
-    store || socket || error.is::<WrongSetting>() || error.is::<HandedError>()
+    // A file that is not there yet may come; one that holds the wrong thing stays as it is.
+    let tls = error.downcast_ref().is_some_and(|error| matches!(error, TlsError::Unfit { .. }));
+    store || socket || tls || error.is::<WrongSetting>() || error.is::<HandedError>()
 }
 
 const fn of_database(error: &DatabaseError) -> bool {
@@ -50,6 +53,7 @@ mod tests {
             OpenError::MasterKey(MasterKeyError::LostBesideStore { state_dir: "/x".into() }).into(),
             OpenError::Database(DatabaseError::OtherVersion { path: "/x".into(), what: "store", found: 9, known: 1 }).into(),
             SocketError::NoSocket("/x".into()).into(),
+            TlsError::Unfit { path: "/x".into(), what: "no PEM".into(), hint: "PEM" }.into(),
         ];
         for error in mend {
             assert!(is_beyond_restart(&error), "{error}");
@@ -58,6 +62,7 @@ mod tests {
             anyhow::anyhow!("cannot listen on 127.0.0.1:8480"),
             OpenError::System("no thread to be had".into()).into(),
             SocketError::InUse("/x".into()).into(),
+            TlsError::Unreadable { path: "/x".into(), why: "no".into() }.into(),
             OpenError::Database(DatabaseError::File(FileError::System { verb: "open", path: "/x".into(), cause: "no".into() })).into(),
         ];
         for error in pass {

@@ -157,7 +157,8 @@ async fn report(State(room): State<Room>, uri: Uri) -> Result<Response, Refusal>
     let asked = query::read(&uri, &["environment", "keyset"])?;
     let environments = room.desk.board.environments();
     let wanted = environments.values().filter(|e| asked.get("environment").is_none_or(|name| name == e.name.as_str())).cloned();
-    let report = status::Report::new(wanted, asked.get("keyset").cloned(), (room.desk.clock)());
+    let tls = room.desk.board.tls.load_full();
+    let report = status::Report::new(wanted, asked.get("keyset").cloned(), (room.desk.clock)()).with_tls(tls.as_deref());
     room.desk.metrics.http.status.done(timer, StatusCode::OK);
     Ok(([(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, JSON)], Body::new(status::Pieces(report))).into_response())
 }

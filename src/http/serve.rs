@@ -93,10 +93,43 @@ impl Listener for UnixListener {
     }
 }
 
-/// Serves connections until `stop` says so, and returns when the last one is done or [`GRACE`] is over. `service` makes the service
-/// of one connection.
-pub async fn serve<L, M, S, B>(listener: L, limits: Limits, mut stop: Stop, service: M)
+/// What a connection passes before the first request is read from it.
+pub trait Entrance<S>: Clone + Send + Sync + 'static {
+    /// What requests come on.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Lets a connection in; `None` if it is to end here. It has its place meanwhile, so this must end by itself.
+    fn enter(self, stream: S) -> impl Future<Output = Option<Self::Stream>> + Send;
+}
+
+/// Lets every connection in as it is: in the clear.
+#[derive(Debug, Clone, Copy)]
+pub struct InTheClear;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Entrance<S> for InTheClear {
+    type Stream = S;
+    async fn enter(self, stream: S) -> Option<S> {
+        Some(stream)
+    }
+}
+
+/// Serves connections in the clear: [`serve_through`] without anything to pass.
+pub async fn serve<L, M, S, B>(listener: L, limits: Limits, stop: Stop, service: M)
 where
+    L: Listener,
+    M: Fn(Option<Peer>) -> S,
+    S: hyper::service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+{
+    serve_through(InTheClear, listener, limits, stop, service).await;
+}
+
+/// Serves connections until `stop` says so, and returns when the last one is done or [`GRACE`] is over. `service` makes the service
+/// of one connection, once it has passed the entrance.
+pub async fn serve_through<E, L, M, S, B>(entrance: E, listener: L, limits: Limits, mut stop: Stop, service: M)
+where
+    E: Entrance<L::Stream>,
     L: Listener,
     M: Fn(Option<Peer>) -> S,
     S: hyper::service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Send + 'static,
@@ -113,9 +146,11 @@ where
         };
         match accepted {
             Ok((stream, peer, Some(seat))) => {
-                let (stop, service) = (stop.clone(), service(peer));
+                let (entrance, mut stop, service) = (entrance.clone(), stop.clone(), service(peer));
                 tokio::spawn(async move {
-                    connection(stream, service, stop).await;
+                    if let Some(stream) = let_in(entrance, stream, &mut stop).await {
+                        connection(stream, service, stop).await;
+                    }
                     drop(seat);
                 });
             }
@@ -128,6 +163,17 @@ where
     drop(listener);
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(GRACE, seats.all.acquire_many(all)).await;
+}
+
+/// After a stop, whoever is at the entrance has as long as a request that may be on its way.
+async fn let_in<E: Entrance<S>, S>(entrance: E, stream: S, stop: &mut Stop) -> Option<E::Stream> {
+    let mut entering = std::pin::pin!(entrance.enter(stream));
+    tokio::select! {
+        biased;
+        stream = entering.as_mut() => return stream,
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    tokio::time::timeout(FIRST_WORD, entering).await.ok().flatten()
 }
 
 async fn connection<I, S, B>(stream: I, service: S, mut stop: Stop)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use serde_json::value::RawValue;
 
-use crate::board::{Cell, EnvironmentBoard};
+use crate::board::{Cell, EnvironmentBoard, TlsStanding};
 use crate::clock::Reading;
 use crate::document::StateName;
 use crate::event::Part;
@@ -18,8 +18,8 @@ use crate::observed::Reached;
 use crate::probe::ProbeStanding;
 use crate::reconcile::Status;
 use crate::status_report::{
-    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, ProbeReport, RulesReport, StatusReport, TroubleReport,
-    UptakeReport,
+    EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, ProbeReport, RulesReport, StatusReport, TlsReport,
+    TroubleReport, UptakeReport,
 };
 use crate::time::Timestamp;
 use crate::waits::Waits;
@@ -41,6 +41,7 @@ pub(super) struct Report {
     at: Timestamp,
     now: Reading,
     only: Option<String>,
+    tls: Option<TlsReport>,
     environments: VecDeque<Arc<EnvironmentBoard>>,
     keysets: VecDeque<(KeysetName, Arc<Cell>)>,
     stage: Stage,
@@ -56,7 +57,13 @@ enum Stage {
 impl Report {
     /// The report of these environments, of each only the keyset called `only` where one is named.
     pub fn new(environments: impl Iterator<Item = Arc<EnvironmentBoard>>, only: Option<String>, now: Reading) -> Self {
-        Self { at: now.wall, now, only, environments: environments.collect(), keysets: VecDeque::new(), stage: Stage::Begin }
+        Self { at: now.wall, now, only, tls: None, environments: environments.collect(), keysets: VecDeque::new(), stage: Stage::Begin }
+    }
+
+    /// The same with how the certificate of the verifiers' listener stands.
+    pub fn with_tls(self, standing: Option<&TlsStanding>) -> Self {
+        let report = |s: &TlsStanding| TlsReport { certificate: s.certificate, taken_at: s.taken_at, refused: s.refused.clone() };
+        Self { tls: standing.map(report), ..self }
     }
 
     /// The whole report at once.
@@ -66,7 +73,8 @@ impl Report {
             let keyset = |(name, cell): (&KeysetName, &Arc<Cell>)| of_keyset(name.clone(), cell, now.wall);
             EnvironmentReport { keysets: keysets.iter().map(keyset).collect(), ..of_environment(&board, now) }
         };
-        StatusReport { version: env!("CARGO_PKG_VERSION").into(), at: now.wall, environments: environments.map(environment).collect() }
+        let environments = environments.map(environment).collect();
+        StatusReport { version: env!("CARGO_PKG_VERSION").into(), at: now.wall, tls: None, environments }
     }
 
     fn environment(&mut self, first: bool) -> Vec<u8> {
@@ -100,7 +108,8 @@ impl Iterator for Report {
         let piece = match self.stage {
             Stage::Begin => {
                 self.stage = Stage::Environment { first: true };
-                opened(&StatusReport { version: env!("CARGO_PKG_VERSION").into(), at: self.at, environments: Vec::new() })
+                let (version, tls) = (env!("CARGO_PKG_VERSION").into(), self.tls.take());
+                opened(&StatusReport { version, at: self.at, tls, environments: Vec::new() })
             }
             Stage::Environment { first } => self.environment(first),
             Stage::Keyset { first } => self.keyset(first),

@@ -79,7 +79,7 @@ pub fn report(policy: &Policy, began: Timestamp, now: Timestamp) -> StatusReport
         last_pass: Some(now.minus(Span::seconds(2))),
         keysets: keysets.collect(),
     };
-    StatusReport { version: "0.1.0".to_owned(), at: now, environments: vec![environment] }
+    StatusReport { version: "0.1.0".to_owned(), at: now, tls: None, environments: vec![environment] }
 }
 
 fn keyset_report(id: &KeysetId, rules: Rules, began: Timestamp, now: Timestamp) -> KeysetReport {

@@ -58,7 +58,7 @@ pub fn tell(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<A
 }
 
 /// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
-fn exchange(stream: impl Read + Write, path: &str) -> io::Result<Answer> {
+pub fn exchange(stream: impl Read + Write, path: &str) -> io::Result<Answer> {
     send(stream, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
 }
 

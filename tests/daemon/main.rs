@@ -24,6 +24,7 @@ mod refusals;
 mod rekey;
 mod reload;
 mod replicas;
+mod tls;
 mod token;
 mod trail;
 mod uptake;

@@ -62,7 +62,7 @@ impl Home {
 /// A running daemon; killed when it is dropped.
 pub struct Daemon {
     child: Child,
-    verifiers: SocketAddr,
+    pub verifiers: SocketAddr,
     operators: SocketAddr,
     pub runtime: PathBuf,
     log: PathBuf,
@@ -74,6 +74,13 @@ struct Spawn {
     policies: PathBuf,
     state: PathBuf,
     environment: Vec<(String, OsString)>,
+    arguments: Vec<OsString>,
+}
+
+impl Spawn {
+    fn of(home: &Home) -> Self {
+        Self { policies: home.folder("policies"), state: home.folder("state"), environment: Vec::new(), arguments: Vec::new() }
+    }
 }
 
 impl Daemon {
@@ -84,14 +91,19 @@ impl Daemon {
 
     /// The same with sockets in another folder.
     pub fn spawn_in(home: &Home, runtime: PathBuf) -> Self {
-        Self::launch(Spawn { policies: home.folder("policies"), state: home.folder("state"), environment: Vec::new() }, runtime)
+        Self::launch(Spawn::of(home), runtime)
     }
 
     /// The same with environment variables, of which there are none otherwise.
     pub fn spawn_with(home: &Home, environment: &[(&str, &OsStr)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let spawn = Spawn { policies: home.folder("policies"), state: home.folder("state"), environment };
-        Self::launch(spawn, home.folder("runtime"))
+        Self::launch(Spawn { environment, ..Spawn::of(home) }, home.folder("runtime"))
+    }
+
+    /// The same with further arguments.
+    pub fn spawn_saying(home: &Home, arguments: &[&OsStr]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::launch(Spawn { arguments, ..Spawn::of(home) }, home.folder("runtime"))
     }
 
     fn launch(spawn: Spawn, runtime: PathBuf) -> Self {
@@ -107,6 +119,7 @@ impl Daemon {
             .arg(&spawn.state)
             .arg("--runtime-dir")
             .arg(&runtime)
+            .args(&spawn.arguments)
             .env_clear()
             .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

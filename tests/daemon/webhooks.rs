@@ -69,7 +69,7 @@ fn who_must_hand_in_a_vendors_key_is_told_when_it_is_due_and_when_it_is_late() {
         received.iter().map(|m| serde_json::from_str::<Value>(&m.body).unwrap()["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     until(&mut daemon, "the first key is asked for", |_| kinds() == ["operator-needed"]);
-    let expires = (chrono::Utc::now() + chrono::TimeDelta::seconds(4)).to_rfc3339();
+    let expires = (keyrota::clock::Reading::now().wall + keyrota::time::Span::seconds(4)).to_string();
     imported(&daemon, &["fast/search", "--kid", "sk-1", "--as", "active", "--expires", &expires], FIRST);
     until(&mut daemon, "the next key is asked for, and is late", |_| kinds() == ["operator-needed", "operator-needed", "overdue"]);
     assert!(edge.received()[2].body.contains("keyrota import"), "{}", edge.received()[2].body);

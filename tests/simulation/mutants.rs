@@ -1,7 +1,8 @@
 //! Rules broken on purpose. Each of these must be caught by some world: otherwise the simulation has no teeth there.
 
+use keyrota::document::change::{Cause, Draft, Promise};
 use keyrota::document::facts::HeldFact;
-use keyrota::document::{Document, FactName, Intent, Stage};
+use keyrota::document::{Document, FactName, Intent, Stage, Trigger};
 use keyrota::key::Key;
 use keyrota::lifecycle::{Decision, Wait, next};
 use keyrota::observed::{Fault, Observed, PlaceKind};
@@ -9,6 +10,7 @@ use keyrota::operator::{Refusal, Verb, apply};
 use keyrota::policy::Mode;
 use keyrota::rules::Rules;
 use keyrota::time::{Span, Timestamp};
+use keyrota::waits::Waits;
 
 use crate::edge;
 use crate::named;
@@ -84,12 +86,14 @@ pub enum Mutant {
     LateTokensForgotten,
     /// A rollback takes the bad key out of the key set at once.
     RollbackDropsTheBad,
+    /// A revocation lets a first key sign that waits until every replica has seen it.
+    RevocationHurriesFirst,
     /// A replica that lags writes its key set over a later one in a place that replicas share.
     LaggingOverwrites,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::WaitFromGeneration,
         Self::NoTargetAgreement,
         Self::NoProbeAgreement,
@@ -121,6 +125,7 @@ impl Mutant {
         Self::RevokedRetires,
         Self::CompromiseSparesIncoming,
         Self::RollbackDropsTheBad,
+        Self::RevocationHurriesFirst,
         Self::LaggingOverwrites,
         Self::UptakeIgnored,
         Self::LateTokensForgotten,
@@ -148,6 +153,18 @@ impl Mutant {
                 let mut after = apply(document, verb, rules, intent, key)?;
                 after.retiring.retain(|retiring| retiring.key.kid != bad);
                 Ok(after)
+            }
+            (Some(Self::RevocationHurriesFirst), Verb::Revoke { kid }, None) => {
+                let waits = Waits::at(document, rules, intent.at);
+                let cause = Cause { now: intent.at, trigger: Trigger::Emergency, reason: intent.reason.clone(), by: Some(intent.by) };
+                let promise = Promise { propagation: waits.propagation, retention: waits.retention };
+                let mut draft = Draft::of(document, Some(document.digest()), cause, promise);
+                draft.revoke(kid, &intent.reason)?;
+                let published = draft.document().incoming.iter().find(|i| i.stage.published_at().is_some());
+                if let Some(first) = published.map(|i| i.key.kid.clone()) {
+                    draft.activate(&first)?;
+                }
+                Ok(draft.finish())
             }
             _ => apply(document, verb, rules, intent, key),
         }
@@ -236,6 +253,7 @@ impl Mutant {
             | Self::RevokedRetires
             | Self::CompromiseSparesIncoming
             | Self::RollbackDropsTheBad
+            | Self::RevocationHurriesFirst
             | Self::LaggingOverwrites => {}
         }
     }

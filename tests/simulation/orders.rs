@@ -1,12 +1,14 @@
 //! Worlds about operators' verbs, asked of a real daemon that may be overtaken, cut off or killed on the way.
 
 use keyrota::document::Document;
+use keyrota::key::Algorithm;
 use keyrota::name::Kid;
-use keyrota::operator::Verb;
+use keyrota::operator::{ImportRole, Verb};
 use keyrota::policy::{Audience, Mode};
 use keyrota::time::Span;
 
 use crate::mutants::Mutant;
+use crate::outside::made;
 use crate::seeds::file;
 use crate::world::{Act, Wish, World, rules};
 
@@ -147,6 +149,23 @@ fn these_worlds_keep_the_promise() {
     }
 }
 
+/// Before any key signs, one of two is revoked: the other goes on waiting until every replica has seen it.
+pub fn revoked_before_any_signs(mutant: Option<Mutant>) -> Result<(), String> {
+    for n in 0..6 {
+        let mut world = World::new(90 + n, 4, rules(DAY * 5), vec![], mutant);
+        let hand_in = |d: &Document| {
+            let key = Box::new(made("vendor-1".parse().unwrap(), Algorithm::EdDsa, d.updated_at));
+            Some(Verb::Import { key, role: ImportRole::Next })
+        };
+        let revoke = |d: &Document| d.incoming.first().map(|i| Verb::Revoke { kid: i.key.kid.clone() });
+        world.at(Span::minutes(1), Act::Order { daemon: 2, wish: Box::new(hand_in) });
+        world.at(Span::seconds(70), Act::Order { daemon: 1, wish: Box::new(revoke) });
+        world.live(DAY * 12)?;
+        world.must_have_converged()?;
+    }
+    Ok(())
+}
+
 pub fn named() -> Vec<(&'static str, crate::named::Named)> {
     vec![
         ("an emergency rotation", emergency_rotation),
@@ -155,6 +174,7 @@ pub fn named() -> Vec<(&'static str, crate::named::Named)> {
         ("a daemon killed on the way of a verb", killed_on_the_way),
         ("a leak while keys take an hour to make", revoked_while_keys_are_slow),
         ("change-overs approved by hand", approved_by_hand),
+        ("a revocation before any key signs", revoked_before_any_signs),
         ("a rollback right after the change-over", rolled_back_at_once),
     ]
 }

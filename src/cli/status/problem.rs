@@ -2,7 +2,7 @@
 
 use crate::cli::moment;
 use crate::name::KeysetId;
-use crate::status_report::{EnvironmentReport, KeysetReport, PendingReport, StatusReport};
+use crate::status_report::{EnvironmentReport, KeysetReport, PendingReport, StatusReport, TlsReport};
 use crate::time::Timestamp;
 
 /// How bad it is.
@@ -31,7 +31,7 @@ pub struct Problem {
 
 /// Everything that is wrong, the worst first.
 pub fn problems(report: &StatusReport) -> Vec<Problem> {
-    let mut found = Vec::new();
+    let mut found: Vec<_> = report.tls.as_ref().and_then(of_tls).into_iter().collect();
     for environment in &report.environments {
         of_environment(environment, &mut found);
         for keyset in &environment.keysets {
@@ -41,6 +41,14 @@ pub fn problems(report: &StatusReport) -> Vec<Problem> {
     }
     found.sort_by_key(|problem| problem.severity);
     found
+}
+
+fn of_tls(tls: &TlsReport) -> Option<Problem> {
+    let refused = tls.refused.as_deref()?;
+    let (why, remedy) = refused.split_once("; hint: ").unwrap_or((refused, "put a pair there that can be used"));
+    let what =
+        format!("another certificate is in its files and cannot be used, so that of {} is served on: {why}", moment::full(tls.taken_at));
+    Some(Problem { severity: Severity::Bad, whose: "TLS of --listen".into(), what, since: None, remedy: remedy.to_owned() })
 }
 
 fn of_environment(environment: &EnvironmentReport, found: &mut Vec<Problem>) {

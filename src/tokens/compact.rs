@@ -1,0 +1,174 @@
+//! A signed token in its compact form (RFC 7515 §3.1, RFC 7519), taken apart and judged by its form alone.
+//!
+//! Nothing in here knows a key. What passes is well-formed in the one strict sense in which every careful reader understands it
+//! (RFC 8725): whoever verifies goes on with [`Compact::signed`], [`Compact::signature`] and the algorithm *of the key*.
+//!
+//! Invariant: of a header, only `alg`, `typ`, `kid` (and `jwk` in a proof) are ever acted upon; members by which a token would
+//! choose its own key or its own rules are refused, others are ignored as RFC 7515 §4 wants it.
+
+use std::fmt;
+
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine as _};
+use serde_json::{Map, Value};
+
+use super::malformed::{LONGEST_TYP, Malformed, Part};
+use super::strict_json;
+use crate::key::Algorithm;
+use crate::name::LONGEST_KID;
+
+/// The longest token that is read, in bytes. Servers commonly cut a header line at 8 KiB, so nobody could present a longer one.
+pub const LONGEST_TOKEN: usize = 8192;
+
+/// Members by which a token would bring or point to its own key (RFC 7515 §4.1.2 to §4.1.8).
+const OWN_KEY: [&str; 6] = ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256"];
+
+/// A well-formed token, whose signature nobody has looked at yet.
+pub struct Compact<'t> {
+    /// What its header says.
+    pub header: Header,
+    /// The claims, as they stand; nothing has been judged but that they are one strict JSON object.
+    pub claims: Map<String, Value>,
+    signed: &'t str,
+    signature: Vec<u8>,
+}
+
+/// The members of a header that mean something here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The algorithm that the token claims; the key decides whether that is so.
+    pub alg: Algorithm,
+    /// The type, as it is written: visible ASCII, not empty.
+    pub typ: Option<Box<str>>,
+    /// Which key it claims to be signed with: no control characters, not empty.
+    pub kid: Option<Box<str>>,
+    /// The public key that a DPoP proof brings along; always `None` of other tokens.
+    pub jwk: Option<Map<String, Value>>,
+}
+
+impl<'t> Compact<'t> {
+    /// Takes a token apart. A header with a key of its own is refused.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with its form.
+    ///
+    /// ```
+    /// use keyrota::tokens::compact::Compact;
+    /// let unsigned = "eyJhbGciOiJub25lIn0.e30.AA"; // {"alg":"none"}
+    /// assert_eq!(Compact::parse(unsigned).map(|_| ()).unwrap_err().code(), "alg_none");
+    /// ```
+    pub fn parse(token: &'t str) -> Result<Self, Malformed> {
+        Self::read(token, &OWN_KEY)
+    }
+
+    /// Takes a DPoP proof (RFC 9449 §4.2) apart: as [`Compact::parse`], but its header may have a `jwk`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with its form.
+    pub fn parse_proof(proof: &'t str) -> Result<Self, Malformed> {
+        Self::read(proof, &["jku", "x5u", "x5c", "x5t", "x5t#S256"])
+    }
+
+    fn read(token: &'t str, refused: &[&'static str]) -> Result<Self, Malformed> {
+        let (signed, [header, payload, signature]) = parts(token)?;
+        let header = Header::of(object(Part::Header, header)?, refused)?;
+        let claims = object(Part::Payload, payload)?;
+        let signature = decoded(Part::Signature, signature)?;
+        Ok(Self { header, claims, signed, signature })
+    }
+
+    /// What the signature is over (RFC 7515 §5.2): header and payload as they were sent.
+    pub const fn signed(&self) -> &'t [u8] {
+        self.signed.as_bytes()
+    }
+
+    /// The signature. Never empty.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// Shows the header only: a token is a credential.
+impl fmt::Debug for Compact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Compact({:?})", self.header)
+    }
+}
+
+/// What is signed, and the three parts.
+fn parts(token: &str) -> Result<(&str, [&str; 3]), Malformed> {
+    if token.len() > LONGEST_TOKEN {
+        return Err(Malformed::TooLong(token.len()));
+    }
+    let count = token.bytes().filter(|byte| *byte == b'.').count() + 1;
+    let three = token.rsplit_once('.').and_then(|(signed, signature)| Some((signed, signed.split_once('.')?, signature)));
+    let (signed, (header, payload), signature) = match (count, three) {
+        (3, Some(three)) => three,
+        (5, _) => return Err(Malformed::Encrypted),
+        _ => return Err(Malformed::Parts(count)),
+    };
+    for (part, text) in [(Part::Header, header), (Part::Payload, payload)] {
+        if text.is_empty() {
+            return Err(Malformed::EmptyPart(part));
+        }
+    }
+    if signature.is_empty() { Err(Malformed::Unsigned) } else { Ok((signed, [header, payload, signature])) }
+}
+
+fn decoded(part: Part, text: &str) -> Result<Vec<u8>, Malformed> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| match error {
+        // What is foreign to the alphabet is said before how long it is.
+        _ if text.bytes().any(|byte| byte.is_ascii_whitespace()) => Malformed::WhiteSpace(part),
+        _ if text.bytes().any(|byte| !(byte.is_ascii_alphanumeric() || b"-_=".contains(&byte))) => Malformed::Alphabet(part),
+        _ if text.contains('=') => Malformed::Padded(part),
+        DecodeError::InvalidLastSymbol(..) => Malformed::StrayBits(part),
+        DecodeError::InvalidByte(..) | DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => Malformed::Length(part),
+    })
+}
+
+fn object(part: Part, text: &str) -> Result<Map<String, Value>, Malformed> {
+    strict_json::object(&decoded(part, text)?).map_err(|fault| Malformed::Json { part, fault })
+}
+
+impl Header {
+    fn of(mut members: Map<String, Value>, refused: &[&'static str]) -> Result<Self, Malformed> {
+        if members.contains_key("crit") {
+            return Err(Malformed::Critical);
+        }
+        if members.contains_key("b64") {
+            return Err(Malformed::Unencoded);
+        }
+        if let Some(name) = refused.iter().find(|name| members.contains_key(**name)) {
+            return Err(Malformed::OwnKey(name));
+        }
+        let jwk = match members.remove("jwk") {
+            None => None,
+            Some(Value::Object(jwk)) => Some(jwk),
+            Some(_) => return Err(Malformed::JwkNotObject),
+        };
+        let alg = algorithm(members.get("alg"))?;
+        let visible = |text: &str| text.len() <= LONGEST_TYP && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let typ = text(members.remove("typ"), visible, Malformed::Typ)?;
+        let printable = |text: &str| text.len() <= LONGEST_KID && !text.chars().any(char::is_control);
+        let kid = text(members.remove("kid"), printable, Malformed::Kid)?;
+        Ok(Self { alg, typ, kid, jwk })
+    }
+}
+
+fn algorithm(alg: Option<&Value>) -> Result<Algorithm, Malformed> {
+    let name = alg.ok_or(Malformed::AlgMissing)?.as_str().ok_or(Malformed::AlgNotText)?;
+    if name.eq_ignore_ascii_case("none") {
+        return Err(Malformed::AlgNone);
+    }
+    // An API key is no signature, whatever its name in a policy.
+    let known = Algorithm::ALL.into_iter().filter(|known| *known != Algorithm::ApiKey);
+    known.into_iter().find(|known| known.as_str() == name).ok_or(Malformed::AlgUnknown)
+}
+
+fn text(member: Option<Value>, lawful: impl Fn(&str) -> bool, fault: Malformed) -> Result<Option<Box<str>>, Malformed> {
+    match member {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() && lawful(&text) => Ok(Some(text.into())),
+        Some(_) => Err(fault),
+    }
+}
