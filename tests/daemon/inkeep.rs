@@ -24,6 +24,8 @@ pub struct App {
     pub stalls: bool,
     /// It answers 503 to whatever would change something, after it has done it.
     pub forgets_to_answer: bool,
+    /// It says that it has done what would change something, and has not.
+    pub loses: bool,
     /// Calls that no lawful client makes.
     pub unlawful: Vec<String>,
     /// Every kid that was ever uploaded, in order.
@@ -84,12 +86,16 @@ impl App {
             return self.refuse(asked, 401, "unauthorized");
         }
         let Some(rest) = asked.path.strip_prefix(PATH) else { return self.refuse(asked, 404, "not_found") };
+        let before = self.keys.clone();
         let done = match (asked.method.as_str(), rest.strip_prefix('/')) {
             ("GET", None) if rest.is_empty() => return said(200, &json!({ "data": self.keys })),
             ("POST", None) if rest.is_empty() => self.add(asked),
             ("DELETE", Some(kid)) => self.delete(&kid.replace("%2E", ".")),
             _ => self.refuse(asked, 405, "method_not_allowed"),
         };
+        if self.loses {
+            self.keys = before;
+        }
         if self.forgets_to_answer { error(503, "service_unavailable") } else { done }
     }
 

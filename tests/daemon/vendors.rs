@@ -158,6 +158,19 @@ fn an_upload_whose_answer_was_lost_with_the_daemon_is_found_again() {
 }
 
 #[test]
+fn what_the_vendor_says_it_took_counts_only_when_it_shows_it() {
+    let (inkeep, home) = (Inkeep::start(), Home::with(""));
+    inkeep.app(|app| app.loses = true);
+    home.write(&policy(&home, "ES256", "manual", &inkeep));
+    let mut daemon = Daemon::spawn(&home);
+    until(&mut daemon, "it is said what is wrong", |d| d.said().contains("and does not show it for 1 keys"));
+    assert_eq!(kid(&daemon), "", "no key signs that the vendor does not show");
+    inkeep.app(|app| app.loses = false);
+    until(&mut daemon, "it signs", |d| !kid(d).is_empty());
+    assert_eq!(inkeep.kids(), [kid(&daemon)]);
+}
+
+#[test]
 fn a_key_that_bears_our_kid_and_is_another_stops_the_keyset() {
     let (inkeep, home) = (Inkeep::start(), Home::with(""));
     home.write(&policy(&home, "ES256", "manual", &inkeep));
