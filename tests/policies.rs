@@ -311,6 +311,13 @@ fn targets_of_every_kind_are_read() {
         (exec.timeout, exec.read_back_every, exec.read_back.as_deref()),
         (Span::seconds(5), Span::minutes(1), Some(&["/usr/local/bin/show".to_owned()][..]))
     );
+    // A vendor that is given what keyrota makes may be named as a source too: it is the same target.
+    let as_source = format!("{}, source: {{ {inkeep} }}", PAIR.replace("signer_refresh: 5m", "signer_refresh: 1h"));
+    let (policy, _) = one("kind: aws-secrets-manager", &as_source).unwrap();
+    assert_eq!((&keyset(&policy, "k").source, &keyset(&policy, "k").publish[..]), (&Source::Generated, &publish[2..]));
+    let twice = as_source.replace("source:", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}], source:");
+    let faults = sentences(one("kind: aws-secrets-manager", &twice));
+    assert!(faults.len() == 1 && faults[0].contains("is the target of keysets.k.publish[0].inkeep_agents.url"), "{faults:?}");
     // What the witness remembers of them is read as what it was.
     for target in publish {
         let line = serde_json::to_string(target).unwrap();
@@ -318,6 +325,18 @@ fn targets_of_every_kind_are_read() {
     }
     let faults = sentences(one("kind: embedded", &fields));
     assert!(faults.len() == 1 && faults[0].contains("needs this environment's documents to be in AWS Secrets Manager"), "{faults:?}");
+}
+
+#[test]
+fn the_policies_that_the_page_on_vendors_shows_are_sound() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors.md")).unwrap();
+    let shown: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!shown.is_empty());
+    for text in shown {
+        let (policy, warnings) = parse("support.yaml".as_ref(), text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert_eq!(warnings, []);
+        assert!(policy.keysets.values().all(|keyset| !keyset.publish.is_empty()));
+    }
 }
 
 #[test]

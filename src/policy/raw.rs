@@ -12,7 +12,7 @@ use super::leaf::{CronText, DateText, NameText, OctalText, SpanText, TimeZoneTex
 use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
 use super::webhook::SecretPlace;
-use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, Uptake, VerifierShape};
+use super::{Mode, SignerAccess, Stale, Start, Sweep, Uptake, VerifierShape};
 use crate::event::EventKind;
 use crate::key::{Algorithm, KidFormat, SecretEncoding};
 use crate::time::Span;
@@ -166,7 +166,7 @@ with_common_fields! {
         #[schemars(with = "Option<SpanText>")]
         pub max_age: Option<Span>,
         /// Who makes the keys. Default: generated.
-        pub source: Option<Source>,
+        pub source: Option<RawSource>,
         /// A self-signed X.509 certificate around each public key (`x5c`, `x5t#S256`).
         pub certificate: Option<RawCertificate>,
         /// Places outside the store that keyrota writes and reads back.
@@ -178,6 +178,19 @@ with_common_fields! {
         /// Whether verifiers can hold old and new keys side by side. Default: overlapping.
         pub verifier: Option<VerifierShape>,
     }
+}
+
+/// Who makes keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawSource {
+    /// keyrota.
+    Generated,
+    /// A vendor or an operator; keys are handed in.
+    External,
+    /// keyrota, and an app at Inkeep is given their public halves: the same as `inkeep_agents` under `publish:`.
+    #[serde(rename = "inkeep_agents")]
+    InkeepAgents(RawInkeepAgents),
 }
 
 /// When a signing key may change over by schedule.

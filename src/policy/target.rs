@@ -15,9 +15,9 @@ pub use exec::ExecTarget;
 pub use inkeep_agents::InkeepAgentsTarget;
 
 use super::fault::{Place, Report};
-use super::raw::{RawFile, RawTarget};
+use super::raw::{RawFile, RawSource, RawTarget};
 use super::tree::{Content, Node};
-use super::{StoreConfig, leaf};
+use super::{Source, StoreConfig, leaf};
 use crate::key::{Algorithm, KeyClass};
 use crate::name::KeysetName;
 use crate::time::Span;
@@ -211,6 +211,23 @@ pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, around: &Around<'_
         targets.push(target);
     }
     targets
+}
+
+/// The place that `source:` of one keyset names, if it names one.
+pub(super) fn of_source(source: &RawSource, node: &Node, around: &Around<'_>, taken: &mut Taken, report: &mut Report) -> Option<Target> {
+    let RawSource::InkeepAgents(raw) = source else { return None };
+    let within = node.get("source").and_then(|source| source.get("inkeep_agents")).unwrap_or(node);
+    inkeep_agents::resolve(raw, within, around, taken, report).map(Target::InkeepAgents)
+}
+
+impl RawSource {
+    /// Who makes the keys.
+    pub(super) const fn maker(&self) -> Source {
+        match self {
+            Self::Generated | Self::InkeepAgents(_) => Source::Generated,
+            Self::External => Source::External,
+        }
+    }
 }
 
 fn file(raw: &RawFile, node: &Node, class: KeyClass, taken: &mut Taken, report: &mut Report) -> Option<FileTarget> {

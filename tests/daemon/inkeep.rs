@@ -13,19 +13,29 @@ pub const PATH: &str = "/manage/tenants/acme/projects/help/apps/app_1/auth/keys"
 /// Whoever has this may edit them.
 pub const API_KEY: &str = "sk_inkeep_4f1c9a77d2e84b0c";
 
+/// How the vendor behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mood {
+    /// As it promises.
+    #[default]
+    Well,
+    /// It answers 503.
+    Away,
+    /// It takes calls and does not answer them for now.
+    Stalls,
+    /// It answers 503 to whatever would change something, after it has done it.
+    ForgetsToAnswer,
+    /// It says that it has done what would change something, and has not.
+    Loses,
+}
+
 /// What the app holds, and how it behaves.
 #[derive(Default)]
 pub struct App {
     /// Its keys as they are listed.
     pub keys: Vec<Value>,
-    /// It answers 503.
-    pub away: bool,
-    /// It takes calls and does not answer them for now.
-    pub stalls: bool,
-    /// It answers 503 to whatever would change something, after it has done it.
-    pub forgets_to_answer: bool,
-    /// It says that it has done what would change something, and has not.
-    pub loses: bool,
+    /// How it behaves.
+    pub mood: Mood,
     /// Calls that no lawful client makes.
     pub unlawful: Vec<String>,
     /// Every kid that was ever uploaded, in order.
@@ -43,7 +53,7 @@ impl Inkeep {
         let app: Arc<Mutex<App>> = Arc::default();
         let within = Arc::clone(&app);
         let edge = Edge::answering(move |asked| {
-            while within.lock().unwrap().stalls {
+            while within.lock().unwrap().mood == Mood::Stalls {
                 rest();
             }
             within.lock().unwrap().answer(asked)
@@ -79,7 +89,7 @@ fn error(status: u16, code: &str) -> Script {
 
 impl App {
     fn answer(&mut self, asked: &Received) -> Script {
-        if self.away {
+        if self.mood == Mood::Away {
             return error(503, "service_unavailable");
         }
         if asked.header("authorization") != format!("Bearer {API_KEY}") {
@@ -93,10 +103,10 @@ impl App {
             ("DELETE", Some(kid)) => self.delete(&kid.replace("%2E", ".")),
             _ => self.refuse(asked, 405, "method_not_allowed"),
         };
-        if self.loses {
+        if self.mood == Mood::Loses {
             self.keys = before;
         }
-        if self.forgets_to_answer { error(503, "service_unavailable") } else { done }
+        if self.mood == Mood::ForgetsToAnswer { error(503, "service_unavailable") } else { done }
     }
 
     fn refuse(&mut self, asked: &Received, status: u16, code: &str) -> Script {
