@@ -3,6 +3,7 @@
 //! Writers are the reconcilers (through [`crate::reconcile::Ports::serve`] and `report`) and the daemon; readers never wait. What a
 //! verifier gets is rendered once, when the document changes, not at every request.
 
+pub mod tokens;
 pub mod uptake;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use crate::document::Document;
 use crate::freshness::Freshness;
 use crate::invariant::{self, Invariant};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
-use crate::policy::{SignerAccess, Stale};
+use crate::policy::{SignerAccess, Stale, TokenPolicy};
 use crate::reconcile::Status;
 use crate::time::{Span, Timestamp};
 
@@ -74,6 +75,7 @@ pub struct Cell {
     served: ArcSwapOption<Served>,
     status: ArcSwapOption<Status>,
     manner: ArcSwap<Mannered>,
+    tokens: ArcSwapOption<tokens::Tokens>,
     changed: tokio::sync::Notify,
     /// What signers have reported.
     pub reports: uptake::Reports,
@@ -88,6 +90,10 @@ pub struct Manner {
     pub stale: Stale,
     /// Who, besides root and the daemon's own user, may read its document on the signer socket.
     pub signers: Vec<SignerAccess>,
+    /// What tokens look like that are minted with it; `None`: none are.
+    pub token: Option<Arc<TokenPolicy>>,
+    /// The longest that they live, as the policy says.
+    pub token_ttl: Span,
 }
 
 /// A manner with the header it amounts to, rendered once.
@@ -118,7 +124,7 @@ pub struct Rendered {
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { cache_max_age: Span::minutes(1), stale: Stale::Serve, signers: Vec::new() }
+        Self { cache_max_age: Span::minutes(1), stale: Stale::Serve, signers: Vec::new(), token: None, token_ttl: Span::ZERO }
     }
 }
 
@@ -228,6 +234,7 @@ impl Cell {
     /// From now on this is given out.
     pub fn serve(&self, document: Option<&Arc<Document>>) {
         self.served.store(document.map(|document| Arc::new(Served::of(document))));
+        self.tokens.store(None);
         self.changed.notify_waiters();
     }
 

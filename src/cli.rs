@@ -24,6 +24,7 @@ pub mod status;
 pub mod style;
 pub mod table;
 mod teach;
+mod token;
 pub mod verbs;
 
 use std::io::{ErrorKind, Write as _};
@@ -91,6 +92,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Restored(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Import(args) => verbs::ask(&verbs::import::asked(&args)?, &args.flags),
         Command::Export(args) => export::export(&args),
+        Command::Token { command } => token::token(&command),
         Command::Purge(args) => verbs::ask(&args.asked(), &args.flags),
         Command::Migrate(args) => migrate::migrate(&args),
         Command::Rekey(args) => rekey::rekey(&args),

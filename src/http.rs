@@ -22,6 +22,7 @@ pub mod sockets;
 mod stall;
 pub mod status;
 pub mod tls;
+mod tokens;
 mod uptake;
 pub mod verbs;
 pub mod verifiers;

@@ -9,6 +9,7 @@ mod verify;
 pub use numbers::{LEAST_RSA_BITS, LEAST_RSA_EXPONENT, MOST_RSA_BITS, NumbersError};
 use serde::{Deserialize, Serialize};
 pub use spki::{EC_PUBLIC_KEY, ED25519, RSA_ENCRYPTION};
+pub use verify::VerifyingKey;
 
 use crate::digest::Digest;
 use crate::key::Algorithm;

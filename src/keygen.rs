@@ -19,8 +19,11 @@ mod round_trip;
 
 use std::future::Future;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 pub use forge::KeyForge;
-pub use hmac::hmac_tag;
+pub use hmac::{HmacKey, hmac_tag};
 pub use inspect::{Refusal, inspect};
 pub use pair::KeyPair;
 
@@ -183,6 +186,16 @@ pub fn check(key: &Key, spec: &KeySpec) -> Result<(), KeygenError> {
 /// Fills `bytes` from the operating system's generator by way of aws-lc-rs.
 fn random(bytes: &mut [u8]) -> Result<(), KeygenError> {
     aws_lc_rs::rand::fill(bytes).map_err(|_| KeygenError::NoRandomness)
+}
+
+/// A name that nobody else will ever give: 128 random bits as base64url, for a token's `jti` (RFC 7519 §4.1.7).
+///
+/// # Errors
+/// [`KeygenError::NoRandomness`].
+pub fn token_id() -> Result<String, KeygenError> {
+    let mut bytes = [0; 16];
+    random(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Whether `prefix` may stand in front of a secret: short, and of characters that survive headers, shells and files.

@@ -18,6 +18,7 @@ mod schema;
 mod spec;
 mod store;
 mod target;
+mod token;
 mod tree;
 mod walk;
 mod webhook;
@@ -38,6 +39,7 @@ pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfil
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{Audience, AwsSecretTarget, ExecTarget, FileTarget, InkeepAgentsTarget, STATE_DIR, Target, TargetFormat};
+pub use token::{Profile, ProfileName, TokenPolicy};
 pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
@@ -114,6 +116,9 @@ pub struct KeysetPolicy {
     pub verifier: VerifierShape,
     /// How much longer a retiring key is kept at most for signers that lag behind; `None`: their reports hold nothing up.
     pub uptake_bound: Option<Span>,
+    /// What the tokens look like that keyrota mints with it; `None`: it mints none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenPolicy>,
     /// Why figures that would otherwise be refused are accepted.
     pub unsafe_reason: Option<String>,
     /// Names the meaning of this keyset's policy, with the store's facts in it.

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod doctor;
 pub mod migrate;
 pub mod rekey;
+pub mod tokens;
 pub mod verbs;
 
 use serde::{Deserialize, Serialize};

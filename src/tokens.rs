@@ -1,6 +1,17 @@
-//! Tokens: their strict form, and what is judged and made of it. It knows keys, and no keyset's life.
+//! Tokens: their strict form, and what is judged and made of it. It knows keys and the shapes that verifiers expect, and no keyset's
+//! life: documents come in, tokens and verdicts go out.
+//!
+//! Invariant: a key is parsed once, when a [`mint::Minter`] or a [`verify::Verifier`] is made; no token costs that again.
 
 pub mod compact;
 pub mod dpop;
+pub mod key_set;
 pub mod malformed;
+pub mod mint;
+mod payload;
+pub mod rejection;
+pub mod second_opinion;
+mod shape;
+pub mod signing_key;
 mod strict_json;
+pub mod verify;

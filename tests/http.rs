@@ -258,6 +258,32 @@ async fn who_is_not_named_learns_nothing() {
     }
 }
 
+#[tokio::test]
+async fn who_may_not_read_may_not_mint_and_nobody_mints_while_stale() {
+    let tell = async |host: &Host, what: &str, body: &str| {
+        let head = format!("POST /v1/keysets/demo/users/{what} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+        host.raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await
+    };
+    let (sub, token) = ("{\"sub\":\"ada\"}", "{\"token\":\"a.b.c\"}");
+    let host = Host::signers(Outsider::App);
+    confirm(&host.environment);
+    assert_eq!(tell(&host, "token", sub).await.status, 403);
+    assert_eq!(tell(&host, "verify", token).await.status, 403, "whoever verifies learns whether a secret is the right one");
+    let host = Host::signers(Outsider::Root);
+    for (what, body) in [("token", sub), ("verify", token)] {
+        let stale = tell(&host, what, body).await;
+        assert_eq!((stale.status, stale.header("retry-after")), (503, Some("5")), "{what}");
+    }
+    confirm(&host.environment);
+    let none = tell(&host, "token", sub).await;
+    assert!(none.status == 409 && none.error().0.contains("no tokens are minted with keyset demo/users"), "{}", none.text());
+    assert_eq!(tell(&host, "verify", token).await.status, 200);
+    for (body, wanted) in [("", 400), ("{\"sub\":7}", 400), ("{\"more\":1}", 400), (&*"x".repeat(70_000), 413)] {
+        assert_eq!(tell(&host, "token", body).await.status, wanted);
+    }
+    assert_eq!(host.ask("GET", "/v1/keysets/demo/users/token", "").await.header("allow"), Some("POST"));
+}
+
 /// Reports a generation under a name.
 async fn reported(host: &Host, path: &str, body: &str) -> asking::Answer {
     let head = format!("PUT /v1/keysets/demo/{path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());

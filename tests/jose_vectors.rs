@@ -1,4 +1,5 @@
-//! The examples of the JOSE standards, against our own types: RFC 7515 A.1 to A.4, RFC 7517 A.1, RFC 7638 §3.1, RFC 8037 A.1 to A.4.
+//! The examples of the JOSE standards, against our own types: RFC 7515 A.1 to A.4, RFC 7517 A.1, RFC 7520 4.1 to 4.4, RFC 7638
+//! §3.1, RFC 8037 A.1 to A.4.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
@@ -38,6 +39,9 @@ fn verifies_only_as_it_stands(numbers: &PublicNumbers, algorithm: Algorithm, mes
         assert!(!numbers.verifies(algorithm, message.as_bytes(), &bent_signature));
     }
     assert!(!numbers.verifies(algorithm, message.as_bytes(), &[]));
+    let parsed = numbers.verifying_key(algorithm).unwrap();
+    assert!(parsed.verifies(message.as_bytes(), &signature), "parsed once, {algorithm}");
+    assert!(!parsed.verifies(message.as_bytes(), &signature[1..]) && !parsed.verifies(b"another", &signature));
 }
 
 #[test]
@@ -124,4 +128,21 @@ fn rfc8037_a1_to_a4_ed25519() {
     let pair = KeyPair::from_pkcs8_pem(&private, Algorithm::EdDsa).unwrap();
     assert_eq!(URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes()).unwrap()), signature);
     verifies_only_as_it_stands(&published, Algorithm::EdDsa, message, signature);
+}
+
+/// The cookbook's tokens are no JWTs (their payload is plain text), so it is the signatures that are looked at.
+#[test]
+fn rfc7520_4_1_to_4_4() {
+    let examples: Vec<serde_json::Value> = serde_json::from_str(include_str!("material/rfc7520.json")).unwrap();
+    assert_eq!(examples.len(), 4);
+    for example in examples {
+        let algorithm: Algorithm = example["alg"].as_str().unwrap().parse().unwrap();
+        let (message, signature) = example["token"].as_str().unwrap().rsplit_once('.').unwrap();
+        if algorithm == Algorithm::HS256 {
+            let key = decode(example["key"]["k"].as_str().unwrap());
+            assert_eq!(hmac_tag(algorithm, &key, message.as_bytes()), Some(decode(signature)), "{}", example["section"]);
+        } else {
+            verifies_only_as_it_stands(&numbers(&example["key"].to_string()), algorithm, message, signature);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod handed;
 mod migrate;
 mod run;
+pub mod token;
 mod trail;
 pub mod verbs;
 mod whole_store;
@@ -167,6 +168,16 @@ A policy whose first line is `# yaml-language-server: $schema=policy.schema.json
   keyrota export production/inkeep --format pem --public > public_key.pem
   keyrota export production/search --format env --kid-name ALGOLIA_KEY_ID --key-name ALGOLIA_SECRET_KEY > algolia.env")]
     Export(verbs::ExportArgs),
+    /// Mint a token, verify one, or look into one
+    #[command(after_help = "Examples:
+  keyrota token mint production/user-sessions --sub ada --ttl 15m
+  keyrota token verify - production/user-sessions < token
+  keyrota token inspect - < token")]
+    Token {
+        /// What to do with it
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
     /// Leave nothing behind: targets, freed pages, write-ahead log
     #[command(after_help = "Example: keyrota purge production")]
     Purge(verbs::PurgeArgs),

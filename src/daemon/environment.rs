@@ -57,7 +57,7 @@ pub enum Command {
     Operate(Box<Asked>),
     /// An operator wants everything looked at.
     Examine(oneshot::Sender<Vec<Finding>>),
-    /// Another takes its place, with another store.
+    /// Another takes its place, with another store; or nothing is left of it.
     Leave,
 }
 
@@ -301,8 +301,13 @@ impl Environment {
         let mut wanted = BTreeMap::new();
         for (name, keyset) in &policy.keysets {
             if let Some(cell) = self.board.keyset(name.as_str()) {
-                let signers = keyset.signers.clone();
-                cell.set_manner(Manner { cache_max_age: keyset.facts.cache_max_age, stale: keyset.stale, signers });
+                cell.set_manner(Manner {
+                    cache_max_age: keyset.facts.cache_max_age,
+                    stale: keyset.stale,
+                    signers: keyset.signers.clone(),
+                    token: keyset.token.clone().map(Arc::new),
+                    token_ttl: keyset.facts.token_ttl,
+                });
             }
             let targets: Arc<[_]> = keyset.publish.iter().map(|target| target.beside(&self.house.state_dir)).collect();
             self.house

@@ -4,6 +4,7 @@
 //! what it knows; it rotates nothing of it until the file is mended.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::House;
 use super::environment::{self, Command, Running};
 use super::keeping::Keeping;
 use crate::audit::Verified;
+use crate::clock::Reading;
 use crate::http::control::{BackedUp, Control, Told};
 use crate::name::EnvironmentName;
 use crate::policy::{Policy, StoreConfig, load_folder, parse};
@@ -104,6 +106,10 @@ impl Policies {
                     }
                     self.usable(&running, policy).await
                 }
+                Err(faults) if faults.is_empty() && folder_faults.is_empty() && self.is_over(&name) => {
+                    self.end(&mut running, &name).await;
+                    continue;
+                }
                 Err(faults) if faults.is_empty() && folder_faults.is_empty() => {
                     Err(vec![format!("{name}: the policy file is gone; hint: put it back, or remove its keysets")])
                 }
@@ -182,6 +188,28 @@ impl Policies {
         let store = Keeping::of(&self.house, name, &policy.store);
         let (started, _) = environment::start(&self.house, Box::new(policy), store, Some(faults.to_vec()));
         running.insert(name.clone(), started);
+    }
+
+    /// Whether nothing is left of an environment whose policy file is gone: its store has just been looked at, and holds no keyset.
+    fn is_over(&self, name: &EnvironmentName) -> bool {
+        let board = self.house.board.environment(name.as_str());
+        board.is_some_and(|board| board.keysets().is_empty() && board.freshness.is_fresh(Reading::now()))
+    }
+
+    /// Nothing is left of it: what was kept for a restart goes too.
+    async fn end(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName) {
+        if let Some(known) = running.remove(name) {
+            let _ = known.commands.send(Command::Leave);
+            let _ = known.task.await;
+        }
+        self.house.board.take_off(name);
+        let kept = self.kept().join(format!("{name}.yaml"));
+        match std::fs::remove_file(&kept) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(environment = %name, "{} could not be removed: {error}", kept.display());
+            }
+            _ => tracing::info!(environment = %name, "{name}: it has neither a policy nor a keyset any more, and is over"),
+        }
     }
 
     /// Keeps the text of a policy that was good.

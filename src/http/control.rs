@@ -14,7 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{StatusCode, Uri};
 
 use super::peers::{Peer, Users};
-use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, status, verbs, whole_store};
+use super::{Desk, JSON, NO_STORE, Refusal, nothing_here, query, signers, status, tokens, verbs, whole_store};
 use crate::audit::Verified;
 use crate::name::EnvironmentName;
 use crate::policy::SignerAccess;
@@ -102,11 +102,14 @@ impl Room {
     }
 }
 
-/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs`, `POST /v1/migrate`, `/v1/rekey`
-/// and `POST /v1/backup`. Each request must bear an [`axum::Extension`] of [`Peer`].
+/// The routes `GET /v1/status`, `GET /v1/doctor`, `GET /v1/audit`, `POST /v1/reload`, `POST /v1/verbs`, `POST /v1/migrate`, `/v1/rekey`,
+/// `POST /v1/backup`, and `…/token` and `…/verify` of a keyset. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn control(desk: Desk, control: Arc<dyn Control>, door: Door) -> Router {
     let (users, own_uid) = (Arc::clone(&door.users), door.own_uid);
+    // Nothing waits here, so nothing is to be stopped.
+    let readers = signers::Door { own_uid, users: Arc::clone(&users), stop: tokio::sync::watch::channel(false).1 };
     Router::new()
+        .merge(tokens::routes(desk.clone(), readers, tokens::Verifying::Anybody))
         .route("/v1/verbs", post(verbs::verb).fallback(post_only))
         .route("/v1/migrate", post(verbs::migrate).fallback(post_only))
         .route("/v1/rekey", get(whole_store::rekey_report).post(whole_store::rekey).fallback(get_or_post))

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::peers::{Denied, Peer, Users};
 use super::serve::Stop;
-use super::{Desk, JSON, NO_STORE, Refusal, entity_tag, nothing_here, query, secret_body, uptake};
+use super::{Desk, JSON, NO_STORE, Refusal, entity_tag, nothing_here, query, secret_body, tokens, uptake};
 use crate::board::{Cell, EnvironmentBoard, Served};
 use crate::digest::Digest;
 use crate::name::{EnvironmentName, KeysetName};
@@ -51,8 +51,10 @@ pub(super) struct Room {
 
 /// The routes to documents and for reports. Each request must bear an [`axum::Extension`] of [`Peer`].
 pub fn signers(desk: Desk, door: Door) -> Router {
+    let tokens = tokens::routes(desk.clone(), door.clone(), tokens::Verifying::WhoeverMayRead);
     let room = Room { desk, door, waiting: Arc::new(Semaphore::new(MOST_WAITING)) };
     Router::new()
+        .merge(tokens)
         .route("/v1/keysets/{environment}/{keyset}", get(document).fallback(get_only))
         .route("/v1/keysets/{environment}/{keyset}/signers/{name}", put(uptake::report).fallback(uptake::put_only))
         .fallback(nothing_here)
@@ -89,19 +91,25 @@ async fn document(
     response
 }
 
-impl Room {
-    #[allow(clippy::unused_self)] // reads better beside answer
-    pub(super) fn asked(&self, peer: Peer, environment: &str, keyset: &str, uri: &Uri) -> Result<Asked, Refusal> {
+impl Asked {
+    /// A keyset, and who asks about it.
+    pub(super) fn about(peer: Peer, environment: &str, keyset: &str) -> Result<Self, Refusal> {
         let named = |error: crate::name::NameError| {
             Refusal::new(StatusCode::NOT_FOUND, error.to_string(), "ask for /v1/keysets/<environment>/<keyset>")
         };
+        let (environment, keyset) = (environment.parse().map_err(named)?, keyset.parse().map_err(named)?);
+        Ok(Self { environment, keyset, above: None, wait: None, peer })
+    }
+}
+
+impl Room {
+    #[allow(clippy::unused_self)] // reads better beside answer
+    pub(super) fn asked(&self, peer: Peer, environment: &str, keyset: &str, uri: &Uri) -> Result<Asked, Refusal> {
         let found = query::read(uri, &["wait", "generation"])?;
         let asked = Asked {
-            environment: environment.parse().map_err(named)?,
-            keyset: keyset.parse().map_err(named)?,
             above: query::number(&found, "generation")?,
             wait: query::span(&found, "wait")?.map(|wait| wait.min(LONGEST_WAIT)),
-            peer,
+            ..Asked::about(peer, environment, keyset)?
         };
         if asked.wait.is_some() && asked.above.is_none() {
             let hint = "say above which generation: ?wait=60s&generation=N";
@@ -127,21 +135,7 @@ impl Room {
 
     /// The keyset, if this peer may read it.
     pub(super) async fn admit(&self, asked: &Asked) -> Result<(Arc<EnvironmentBoard>, Arc<Cell>), Refusal> {
-        let environment = self.desk.board.environment(asked.environment.as_str());
-        let found = environment.and_then(|e| e.keyset(asked.keyset.as_str()).map(|cell| (e, cell)));
-        let Door { own_uid, users, .. } = self.door.clone();
-        if asked.peer.is_ours(own_uid) {
-            return found.ok_or_else(|| no_such(asked));
-        }
-        let manner = found.as_ref().map(|(_, cell)| cell.manner());
-        let peer = asked.peer;
-        // An unknown keyset takes the same way, so that it cannot be told from one that is not allowed.
-        let admitted = move || peer.admitted(own_uid, manner.as_ref().map_or(&[], |m| &m.manner.signers), &*users);
-        match (tokio::task::spawn_blocking(admitted).await, found) {
-            (Ok(Ok(())), Some(found)) => Ok(found),
-            (Ok(Err(denied)), _) => Err(forbidden(asked, &denied)),
-            _ => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the user database could not be asked", "ask again")),
-        }
+        admit(&self.desk, &self.door, asked).await
     }
 
     fn fresh(&self, environment: &EnvironmentBoard) -> Result<(), Refusal> {
@@ -178,6 +172,25 @@ impl Room {
     }
 }
 
+/// The keyset, if this peer may read it.
+pub(super) async fn admit(desk: &Desk, door: &Door, asked: &Asked) -> Result<(Arc<EnvironmentBoard>, Arc<Cell>), Refusal> {
+    let environment = desk.board.environment(asked.environment.as_str());
+    let found = environment.and_then(|e| e.keyset(asked.keyset.as_str()).map(|cell| (e, cell)));
+    let Door { own_uid, users, .. } = door.clone();
+    if asked.peer.is_ours(own_uid) {
+        return found.ok_or_else(|| no_such(asked));
+    }
+    let manner = found.as_ref().map(|(_, cell)| cell.manner());
+    let peer = asked.peer;
+    // An unknown keyset takes the same way, so that it cannot be told from one that is not allowed.
+    let admitted = move || peer.admitted(own_uid, manner.as_ref().map_or(&[], |m| &m.manner.signers), &*users);
+    match (tokio::task::spawn_blocking(admitted).await, found) {
+        (Ok(Ok(())), Some(found)) => Ok(found),
+        (Ok(Err(denied)), _) => Err(forbidden(asked, &denied)),
+        _ => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the user database could not be asked", "ask again")),
+    }
+}
+
 /// Whether a document above that generation is given out.
 fn newer(cell: &Cell, above: Option<u64>) -> bool {
     cell.served().is_some_and(|served| above.is_none_or(|above| served.document.generation.0 > above))
@@ -209,12 +222,12 @@ fn forbidden(asked: &Asked, denied: &Denied) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, error, hint)
 }
 
-fn no_such(asked: &Asked) -> Refusal {
+pub(super) fn no_such(asked: &Asked) -> Refusal {
     let error = format!("there is no keyset {}/{}", asked.environment, asked.keyset);
     Refusal::new(StatusCode::NOT_FOUND, error, "`keyrota status` lists the keysets")
 }
 
-fn keyless(asked: &Asked) -> Refusal {
+pub(super) fn keyless(asked: &Asked) -> Refusal {
     let error = format!("keyset {}/{} has no key yet", asked.environment, asked.keyset);
     Refusal::new(StatusCode::NOT_FOUND, error, "`keyrota status` says what it waits for; ?generation=0&wait=60s waits for it")
 }

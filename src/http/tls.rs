@@ -1,6 +1,6 @@
 //! TLS on the verifiers' listener: a certificate and its key from files, taken anew when the files change, without a restart.
 //!
-//! The files are looked at when a handshake comes, at most once a second, and every [`LOOK_EVERY`] besides; what counts is their
+//! The files are looked at when a handshake comes, at most once a second, and now and then besides; what counts is their
 //! content. A pair that cannot be used never takes the place of one that can: the old one is served on, and `status`, the log and
 //! `keyrota_tls_certificate_refused` say so. Whoever replaces both files one after the other is not told of the moment in between.
 //!

@@ -1,6 +1,6 @@
 //! Verifying one signature with one public key: the primitive below tokens and self-checks. Judges no header and no claim.
 
-use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
+use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 
 use super::{EcCurve, PublicNumbers};
 use crate::key::Algorithm;
@@ -37,7 +37,28 @@ impl EcCurve {
     }
 }
 
+/// A public key, bound to one algorithm and parsed once, for whoever verifies many signatures.
+pub struct VerifyingKey(ParsedPublicKey);
+
+impl VerifyingKey {
+    /// Whether `signature` is the JWS signature (RFC 7518 §3, RFC 8037 §3.1) of `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0.verify_sig(message, signature).is_ok()
+    }
+}
+
 impl PublicNumbers {
+    /// The key, ready to verify with `algorithm` and no other; `None` if it is malformed, too weak or of another kind.
+    pub fn verifying_key(&self, algorithm: Algorithm) -> Option<VerifyingKey> {
+        self.check().ok().filter(|()| self.suits(algorithm))?;
+        let parsed = match self {
+            Self::Rsa { .. } => ParsedPublicKey::new(rsa(algorithm)?, self.to_spki_der().ok()?),
+            Self::Ec { crv, .. } => ParsedPublicKey::new(ecdsa(*crv), self.raw().ok()?),
+            Self::Okp { .. } => ParsedPublicKey::new(&signature::ED25519, self.raw().ok()?),
+        };
+        parsed.ok().map(VerifyingKey)
+    }
+
     /// Whether a key of this kind can sign with `algorithm`.
     pub fn suits(&self, algorithm: Algorithm) -> bool {
         match self {

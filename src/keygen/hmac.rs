@@ -51,6 +51,36 @@ pub fn hmac_tag(algorithm: Algorithm, key: &[u8], message: &[u8]) -> Option<Vec<
     Some(hmac::sign(&hmac::Key::new(hash, key), message).as_ref().to_vec())
 }
 
+/// An HMAC key, ready to sign and to verify. The back end wipes it.
+pub struct HmacKey(hmac::Key);
+
+impl HmacKey {
+    /// The UTF-8 bytes of the whole secret text, as a key; `None` if the algorithm is none of HMAC's or the text is shorter than its
+    /// hash (RFC 7518 §3.2).
+    pub fn new(algorithm: Algorithm, secret: &SecretText) -> Option<Self> {
+        let bytes = secret.expose().as_bytes();
+        let hash = hash(algorithm).filter(|_| bytes.len() >= usize::from(algorithm.least_hmac_bytes()))?;
+        Some(Self(hmac::Key::new(hash, bytes)))
+    }
+
+    /// The JWS signature of `message` (RFC 7518 §3.2).
+    pub fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> + use<> {
+        hmac::sign(&self.0, message)
+    }
+
+    /// Whether `tag` is the JWS signature of `message`. Takes the same time wherever they differ.
+    pub fn verifies(&self, message: &[u8], tag: &[u8]) -> bool {
+        hmac::verify(&self.0, message, tag).is_ok()
+    }
+}
+
+/// Never shows material.
+impl std::fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HmacKey")
+    }
+}
+
 /// Whether the secret is as long as its hash and a message signed with it verifies.
 pub(super) fn round_trip(algorithm: Algorithm, secret: &SecretText) -> bool {
     let (key, message) = (secret.expose().as_bytes(), b"keyrota self-check");

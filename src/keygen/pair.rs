@@ -124,6 +124,15 @@ impl KeyPair {
         Ok(SecretText::new(std::mem::take(&mut *pem)))
     }
 
+    /// How many octets its signatures have.
+    pub fn signature_length(&self) -> usize {
+        match &self.kind {
+            Kind::Rsa(pair, _) => pair.public_modulus_len(),
+            Kind::Ec(_, curve) => 2 * curve.coordinate_bytes(),
+            Kind::Ed(_) => 64,
+        }
+    }
+
     /// The JWS signature of `message` (RFC 7518 §3, RFC 8037 §3.1).
     ///
     /// # Errors

@@ -21,6 +21,10 @@ pub struct Http {
     pub document: Handler,
     /// Signers' reports on the signer socket.
     pub uptake: Handler,
+    /// Minting, on either socket.
+    pub token: Handler,
+    /// Verifying, on either socket.
+    pub verify: Handler,
     /// `/v1/status` on the control socket.
     pub status: Handler,
     /// `/v1/reload` on the control socket. Not timed, because it may wait.
@@ -56,6 +60,8 @@ impl Http {
             readyz: handler("readyz"),
             document: handler("document"),
             uptake: handler("uptake"),
+            token: handler("token"),
+            verify: handler("verify"),
             status: handler("status"),
             reload: handler("reload"),
         })

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::leaf::{CronText, DateText, NameText, OctalText, SpanText, TimeZoneText};
 use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
+use super::token::RawToken;
 use super::webhook::SecretPlace;
 use super::{Mode, SignerAccess, Stale, Start, Sweep, Uptake, VerifierShape};
 use crate::event::EventKind;
@@ -177,6 +178,8 @@ with_common_fields! {
         pub start: Option<Start>,
         /// Whether verifiers can hold old and new keys side by side. Default: overlapping.
         pub verifier: Option<VerifierShape>,
+        /// What the tokens look like that keyrota mints with this keyset. Without it, it mints none.
+        pub token: Option<RawToken>,
     }
 }
 

@@ -11,7 +11,8 @@ use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
 use super::{
-    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, probe, spec, store, target, webhook,
+    KeysetPolicy, Mode, Probed, SignerAccess, Source, Start, StoreConfig, Uptake, VerifierShape, leaf, probe, spec, store, target, token,
+    webhook,
 };
 use crate::document::Facts;
 use crate::key::{KeyClass, KeySpec};
@@ -86,6 +87,9 @@ impl Resolver<'_> {
         let mut publish = target::resolve(publish, node.get("publish"), &around, &mut self.taken, self.report);
         publish.extend(raw.source.as_ref().and_then(|source| target::of_source(source, node, &around, &mut self.taken, self.report)));
         let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
+        let single_key = raw.verifier == Some(VerifierShape::SingleKey);
+        let around = token::Around { algorithm: raw.algorithm, token_ttl: facts.map(|facts| facts.token_ttl), single_key };
+        let token = token::resolve(raw.token.as_ref(), node, &around, self.report);
         self.shape(&raw, &spec, node);
         let reason = self.reason(raw.excuse.as_ref().map(|e| e.reason.as_str()), node);
         let rotate_every = raw.rotate_every.unwrap_or(DEFAULT_ROTATE_EVERY);
@@ -128,6 +132,7 @@ impl Resolver<'_> {
             inception: raw.inception.and_then(|text| leaf::date(&text).ok()),
             verifier: raw.verifier.unwrap_or(VerifierShape::Overlapping),
             uptake_bound,
+            token,
             unsafe_reason: reason,
             digest: crate::digest::Digest::of(b""),
             spec,

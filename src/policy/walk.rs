@@ -173,6 +173,9 @@ fn spelled(values: &[&Value]) -> String {
 /// A choice between words and mappings of one field, as Rust enums are written.
 fn choose(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
     let shapes: Vec<Shape<'static>> = shape.choices().iter().filter_map(Shape::of).collect();
+    if shapes.iter().any(|s| s.text("type") == Some("array")) {
+        return one_or_several(node, &shapes, report);
+    }
     let words: Vec<&'static Value> = shapes.iter().flat_map(|s| s.list("enum").iter().chain(s.0.get("const"))).collect();
     let fields: Vec<&'static str> = shapes.iter().flat_map(|s| s.fields().map(|(name, _)| name)).collect();
     let hint = || {
@@ -207,6 +210,22 @@ fn choose(node: &mut Node, shape: Shape<'static>, report: &mut Report) {
     // A choice whose only field is unsound is unsound as a whole.
     if node.entries().iter().any(|(_, field)| !field.sound) {
         node.sound = false;
+    }
+}
+
+/// A single text or a list of them.
+fn one_or_several(node: &mut Node, shapes: &[Shape<'static>], report: &mut Report) {
+    let kind = match node.content {
+        Content::Scalar { .. } => "string",
+        Content::Sequence(_) => "array",
+        Content::Mapping(_) => return refuse(node, report, "is a mapping, must be text or a list of texts", "write a text, or [one, two]"),
+    };
+    if let Some(shape) = shapes.iter().find(|shape| shape.text("type") == Some(kind)) {
+        examine(node, *shape, report);
+    }
+    // Half a list would mean something else than what was written.
+    if let Content::Sequence(items) = &node.content {
+        node.sound &= items.iter().all(|item| item.sound);
     }
 }
 

@@ -52,6 +52,7 @@ fn form(value: &Value) -> String {
         (_, "keyrota-span") => format!("duration{example}"),
         ("integer", _) => "number".to_owned(),
         ("boolean", _) => "`true`, `false`".to_owned(),
+        ("", "") => "any value".to_owned(),
         _ => format!("text{example}"),
     }
 }

@@ -26,6 +26,7 @@ mod reload;
 mod replicas;
 mod tls;
 mod token;
+mod tokens;
 mod trail;
 mod uptake;
 mod vendors;

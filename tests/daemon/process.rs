@@ -75,11 +75,14 @@ struct Spawn {
     state: PathBuf,
     environment: Vec<(String, OsString)>,
     arguments: Vec<OsString>,
+    /// Every environment of the folder, not only that of most tests.
+    every: bool,
 }
 
 impl Spawn {
     fn of(home: &Home) -> Self {
-        Self { policies: home.folder("policies"), state: home.folder("state"), environment: Vec::new(), arguments: Vec::new() }
+        let (policies, state) = (home.folder("policies"), home.folder("state"));
+        Self { policies, state, environment: Vec::new(), arguments: Vec::new(), every: false }
     }
 }
 
@@ -100,6 +103,11 @@ impl Daemon {
         Self::launch(Spawn { environment, ..Spawn::of(home) }, home.folder("runtime"))
     }
 
+    /// The same for every environment that has a policy there.
+    pub fn spawn_every(home: &Home) -> Self {
+        Self::launch(Spawn { every: true, ..Spawn::of(home) }, home.folder("runtime"))
+    }
+
     /// The same with further arguments.
     pub fn spawn_saying(home: &Home, arguments: &[&OsStr]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -111,7 +119,8 @@ impl Daemon {
         let log = runtime.with_extension("log");
         let out = fs::File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_keyrota"))
-            .args(["run", "--environment", ENVIRONMENT])
+            .arg("run")
+            .args(if spawn.every { &[][..] } else { &["--environment", ENVIRONMENT] })
             .args(["--listen", &verifiers.to_string(), "--metrics-listen", &operators.to_string()])
             .arg("--policies")
             .arg(&spawn.policies)
@@ -167,6 +176,11 @@ impl Daemon {
     /// What a verifier fetches.
     pub fn verifiers(&self, keyset: &str) -> std::io::Result<Answer> {
         http::tcp(self.verifiers, &format!("/{ENVIRONMENT}/{keyset}/.well-known/jwks.json"))
+    }
+
+    /// Where they fetch it.
+    pub fn jwks_url(&self, keyset: &str) -> String {
+        format!("http://{}/{ENVIRONMENT}/{keyset}/.well-known/jwks.json", self.verifiers)
     }
 
     /// The kids that verifiers are given.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::process::{Daemon, Home, keyrota, until};
+use crate::verbs::done;
 
 /// A policy under which nothing happens for a month.
 pub const STEADY: &str = r#"version: 1
@@ -87,6 +88,33 @@ fn an_orphan_is_served_after_a_restart() {
     home.write(STEADY);
     let daemon = Daemon::start(&home, &["sessions", "calls"]);
     assert_eq!(daemon.public_kids("calls"), kids);
+}
+
+#[test]
+fn an_environment_without_policy_and_keysets_is_over_and_may_begin_anew() {
+    let home = Home::with(&edited(ONE_MORE));
+    // A folder without any policy is believed to be the wrong one.
+    let other = "version: 1\nenvironment: other\nstore: { kind: embedded }\nkeysets: {}\n";
+    fs::write(home.folder("policies").join("other.yaml"), other).unwrap();
+    let mut daemon = Daemon::spawn_every(&home);
+    daemon.wait_for(&["sessions", "calls"]);
+    let reload = || {
+        let reload = keyrota(&["reload", "--wait"], &daemon.runtime);
+        (reload.status.code(), String::from_utf8_lossy(&reload.stdout).into_owned())
+    };
+    fs::remove_file(home.folder("policies").join("fast.yaml")).unwrap();
+    let (code, said) = reload();
+    assert!(code == Some(1) && said.contains("the policy file is gone; hint: "), "{said}");
+    assert!(daemon.document("sessions").is_some(), "what is served goes on");
+    done(&daemon, &["remove", "fast/sessions", "--reason", "x"]);
+    assert_eq!(reload().0, Some(1), "one keyset is left");
+    done(&daemon, &["remove", "fast/calls", "--reason", "x"]);
+    assert_eq!(reload(), (Some(0), "other: in force\n".to_owned()));
+    assert_eq!(daemon.status()["environments"].as_array().map(Vec::len), Some(1));
+    assert!(!home.folder("state").join("policies/fast.yaml").exists(), "nothing comes back with a restart");
+    home.write(STEADY);
+    assert_eq!(reload(), (Some(0), "fast: in force\nother: in force\n".to_owned()));
+    assert!(daemon.document("sessions").is_some(), "an environment of that name may begin anew");
 }
 
 #[test]

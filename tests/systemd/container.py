@@ -34,9 +34,9 @@ def until(what, seconds, holds):
         time.sleep(0.1)
 
 
-def documented(which):
-    """The commands of these blocks of docs/systemd.md, in their order."""
-    with open(os.path.join(TOP, "docs/systemd.md"), encoding="utf-8") as file:
+def documented(which, page="docs/systemd.md"):
+    """The commands of these blocks of a page, in their order."""
+    with open(os.path.join(TOP, page), encoding="utf-8") as file:
         found = re.findall(r"^```sh (\S+)\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
     return [block for name, block in found if name in which]
 
@@ -50,19 +50,23 @@ class Container:
         "state": "/var/lib/keyrota", "config": "/etc/keyrota", "checkout": "/checkout",
     }
 
-    def __init__(self, binary, folder, root="/"):
+    def __init__(self, folder, root="/"):
         """Lays out in `folder` what the container sees; boots nothing yet."""
         self.folder, self.root, self.process, self.leader = folder, root, None, None
-        for name in ("usr/lib/sysusers.d", "config/policies", "checkout/target/release", *self.KEPT):
+        for name in ("usr/lib/sysusers.d", *self.KEPT):
             os.makedirs(os.path.join(folder, name), exist_ok=True)
         os.chmod(os.path.join(folder, "credentials"), 0o700)
         self.state = os.path.join(folder, "state")
-        # What there is in a checkout after a build; the build is the one that is tested.
-        shutil.copytree(os.path.join(TOP, "systemd"), os.path.join(folder, "checkout/systemd"))
-        shutil.copy(binary, os.path.join(folder, "checkout/target/release/keyrota"))
         self.write("usr/lib/sysusers.d/test.conf", USERS)
         # A machine that knows who it is has no first boot, at which everything that is installed would be enabled.
         self.write("machine-id", f"{uuid.uuid4().hex}\n")
+
+    def check_out(self, binary):
+        """What there is in a checkout after a build; the build is the one that is tested."""
+        checkout = os.path.join(self.folder, "checkout")
+        shutil.copytree(os.path.join(TOP, "systemd"), os.path.join(checkout, "systemd"))
+        os.makedirs(os.path.join(checkout, "target/release"))
+        shutil.copy(binary, os.path.join(checkout, "target/release/keyrota"))
 
     def write(self, path, text):
         """Writes a file of what the container sees."""
@@ -126,6 +130,11 @@ class Container:
         if check and done.returncode != 0:
             raise Failed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{self.journal()}")
         return (done.stderr if stderr else done.stdout).rstrip("\n")
+
+    def put(self, place, text):
+        """Writes a file in there, wherever it is."""
+        with open(f"/proc/{self.leader}/root{place}", "w", encoding="utf-8") as file:
+            file.write(text)
 
     def install(self, *which):
         """Runs the documented commands in the checkout."""

@@ -56,7 +56,8 @@ class Machine:
     """The container with keyrota in it, and what the test knows of both."""
 
     def __init__(self, binary, folder, root):
-        self.container = Container(binary, folder, root)
+        self.container = Container(folder, root)
+        self.container.check_out(binary)
         self.modern = None
 
     def install(self):

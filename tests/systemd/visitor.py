@@ -3,9 +3,11 @@
 visitor.py get URL                        one GET; status (0: no answer) and body as JSON
 visitor.py unix SOCKET PATH UID GID...    one GET on a Unix socket as this user with these groups, the first its own; the same
 visitor.py siege URL...                   GETs from all sides until standard input ends; the counts as JSON
+visitor.py receive PORT                   takes every POST until standard input ends; each as a line of JSON, with headers and body
 """
 
 import http.client
+import http.server
 import json
 import os
 import socket
@@ -75,9 +77,39 @@ def siege(urls):
     return counts
 
 
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes what webhooks post."""
+
+    def do_POST(self):  # noqa: N802: the name is the library's
+        """One message."""
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        # Several come at once.
+        with self.server.lines:
+            print(json.dumps({"headers": headers, "body": body}), flush=True)
+
+    def log_message(self, format, *arguments):  # noqa: A002: the name is the library's
+        """Says nothing."""
+
+
+def receive(port):
+    """Listens on loopback."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Receiver)
+    server.lines = threading.Lock()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(json.dumps("listening"), flush=True)
+    sys.stdin.read()
+
+
 def main():
     """Does what is asked for."""
     what, *rest = sys.argv[1:]
+    if what == "receive":
+        receive(int(rest[0]))
+        return
     if what == "get":
         try:
             answer = get(*rest)

@@ -1,6 +1,6 @@
 //! `keyrota run`: everything that the daemon is told on its command line.
 
-#![allow(clippy::doc_markdown, reason = "these comments are the help texts")]
+#![allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "these comments are the help texts")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
