@@ -1,4 +1,4 @@
-//! Asking other machines over HTTPS: one request, one answer, within a time and a size; for probes and webhooks.
+//! Asking other machines over HTTPS: one request, one answer, within a time and a size; for probes, webhooks and vendors.
 //!
 //! [`Fetch`] is the port, [`HttpsClient`] the real thing: rustls on aws-lc-rs with the roots that this machine trusts, or with one CA
 //! file instead of them. Each request has a connection of its own, so it finds what a verifier that starts now would find. Redirects
@@ -33,14 +33,36 @@ pub struct Request<'a> {
     pub url: &'a Url,
     /// Whom to believe.
     pub trust: &'a Trust,
-    /// What is sent, as JSON, with POST; `None`: nothing, with GET.
-    pub body: Option<Bytes>,
+    /// What is asked of it.
+    pub ask: Ask,
     /// Headers besides those that every request has.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How long all of it may take.
     pub within: Span,
     /// How many bytes the answer may have.
     pub at_most: usize,
+}
+
+/// What is asked of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// What is there.
+    Get,
+    /// To take this JSON.
+    Post(Bytes),
+    /// To take away what is there.
+    Delete,
+}
+
+impl Ask {
+    /// The method's name.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Post(_) => Method::POST,
+            Self::Delete => Method::DELETE,
+        }
+    }
 }
 
 /// What was answered, whatever the status.
@@ -220,14 +242,17 @@ fn written(request: Request<'_>) -> Result<http::Request<Full<Bytes>>, FetchErro
     let uri = request.url.as_str().parse::<http::Uri>().map_err(|e| wrong(e.into()))?;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let method = if request.body.is_some() { Method::POST } else { Method::GET };
-    let mut builder = http::Request::builder().method(method).uri(path).header(HOST, authority).header(CONNECTION, "close");
+    let mut builder = http::Request::builder().method(request.ask.method()).uri(path).header(HOST, authority).header(CONNECTION, "close");
     builder = builder.header(USER_AGENT, concat!("keyrota/", env!("CARGO_PKG_VERSION"))).header(ACCEPT, "application/json, */*;q=0.1");
-    if request.body.is_some() {
-        builder = builder.header(CONTENT_TYPE, "application/json");
-    }
+    let body = match request.ask {
+        Ask::Get | Ask::Delete => Bytes::new(),
+        Ask::Post(body) => {
+            builder = builder.header(CONTENT_TYPE, "application/json");
+            body
+        }
+    };
     for (name, value) in request.headers {
         builder = builder.header(name, value);
     }
-    builder.body(Full::new(request.body.unwrap_or_default())).map_err(wrong)
+    builder.body(Full::new(body)).map_err(wrong)
 }

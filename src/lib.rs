@@ -34,6 +34,7 @@ pub mod backup;
 pub mod board;
 pub mod cli;
 pub mod clock;
+pub mod credential;
 pub mod daemon;
 pub mod digest;
 pub mod document;

@@ -17,7 +17,7 @@ pub use watch::{ProbeMemory, ProbeStanding, Shown, Watch};
 
 use crate::clock::Reading;
 use crate::digest::Digest;
-use crate::https::{Answer, Fetch, FetchError, Request};
+use crate::https::{Answer, Ask, Fetch, FetchError, Request};
 use crate::jwk::PublicNumbers;
 use crate::name::Kid;
 use crate::policy::Probe;
@@ -72,7 +72,7 @@ pub async fn look<F: Fetch>(fetch: &F, probe: &Probe, last: &mut LastAnswer, clo
     let request = Request {
         url: &probe.jwks_url,
         trust: &probe.trust,
-        body: None,
+        ask: Ask::Get,
         headers: conditions,
         within: probe.timeout,
         at_most: LONGEST_KEY_SET,

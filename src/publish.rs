@@ -5,12 +5,14 @@
 //! wait a read-back belongs to is the reconciler's business. It knows no rules, no store and no schedule.
 
 mod aws_secret;
+mod errand;
 mod exec;
 mod fault;
 mod file;
 mod format;
 mod holding;
 mod places;
+mod vendor;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -21,12 +23,13 @@ pub use file::replace_file;
 pub use format::{ACCEPTED_SCHEMA, Part, Rendered, render};
 use holding::holding;
 pub use places::Places;
+pub use vendor::Vendors;
 
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::name::{Generation, KeysetId, Kid};
 use crate::policy::{FileTarget, Target};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// How a place stands after it was brought in line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,27 @@ pub enum ReadBack {
     },
 }
 
+/// What came of taking away what was written to a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone.
+    Done,
+    /// There was nothing.
+    Nothing,
+    /// It is being taken away, or could not be this time: whoever asks again hears what came of it.
+    NotYet {
+        /// What went wrong last, as a sentence.
+        why: Option<String>,
+    },
+}
+
+impl From<bool> for Removed {
+    /// Whether there was something.
+    fn from(was_there: bool) -> Self {
+        if was_there { Self::Done } else { Self::Nothing }
+    }
+}
+
 /// The places that the reconciler writes.
 pub trait Targets: Send + Sync + 'static {
     /// Brings `target` in line with `document` of `keyset`, and says since when it agrees. `expected` is the digest of what was last
@@ -112,9 +136,19 @@ pub trait Targets: Send + Sync + 'static {
     /// The place could not be read.
     fn look(&self, keyset: &KeysetId, target: &Target, document: &Document) -> impl Future<Output = Result<ReadBack, PublishError>> + Send;
 
-    /// Takes away what was last written to `target`; whether there was something. Fails with [`PublishError::NotOurs`] if it holds
-    /// something else.
-    fn remove(&self, keyset: &KeysetId, target: &Target, expected: Digest) -> impl Future<Output = Result<bool, PublishError>> + Send;
+    /// Takes away what was last written to `target`, of which `expected` is the digest, and every key of `document`. Fails with
+    /// [`PublishError::NotOurs`] if it holds something else. A place that takes its time is waited for so long.
+    ///
+    /// # Errors
+    /// It could not be taken away, and will not be tried again.
+    fn remove(
+        &self,
+        keyset: &KeysetId,
+        target: &Target,
+        document: &Document,
+        expected: Option<Digest>,
+        patience: Span,
+    ) -> impl Future<Output = Result<Removed, PublishError>> + Send;
 }
 
 /// Targets that are files of this host. The work is done on tokio's threads for blocking calls.

@@ -323,8 +323,7 @@ impl<P: Ports> Reconciler<P> {
         }
         keyset.wanted = wanted;
         keyset.keep_wanted_probes();
-        let orphaned = keyset.wanted.is_none() && !keyset.places.is_empty();
-        if orphaned || keyset.wanted.as_ref().is_some_and(|w| !w.targets.is_empty()) {
+        if keyset.has_places() {
             self.watched.insert(name.clone());
         } else {
             self.watched.remove(name);
@@ -401,8 +400,10 @@ impl<P: Ports> Reconciler<P> {
             }
             self.deadlines.extend(deadline.map(|at| (at, name.clone())));
         }
-        if forgotten {
+        if forgotten || !keyset.has_places() {
             self.watched.remove(&name);
+        }
+        if forgotten {
             self.ports.report(&name, None);
             return;
         }

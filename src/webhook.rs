@@ -13,8 +13,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use crate::credential::{self, CredentialError};
 use crate::digest::Digest;
-use crate::https::{Fetch, FetchError, Request};
+use crate::https::{Ask, Fetch, FetchError, Request};
 use crate::policy::{SecretPlace, Webhook};
 use crate::time::{Span, Timestamp};
 
@@ -54,19 +55,11 @@ pub enum WebhookError {
     #[error("it answers with status {0}; hint: its log says why")]
     Status(u16),
     /// The secret cannot be read.
-    #[error("its secret {} cannot be read: {why}; hint: keyrota's user must be able to", path.display())]
-    Unreadable {
-        /// Where it should stand.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// What stands there is no secret.
     #[error("{} holds no webhook secret; hint: `whsec_` and the base64 of 24 to 64 random bytes, one in each line", .0.display())]
     NoSecret(PathBuf),
-    /// There are no credentials.
-    #[error("there are no systemd credentials; hint: LoadCredential={0}:… in the unit, or `secret: {{file: …}}`")]
-    NoCredentials(String),
     /// The message cannot be written as headers.
     #[error("the message cannot be sent: {0}")]
     Unwritable(String),
@@ -120,23 +113,18 @@ pub async fn send<F: Fetch>(fetch: &F, webhook: &Webhook, message: &Message, now
         (HeaderName::from_static("webhook-timestamp"), value(seconds(now).to_string())?),
         (HeaderName::from_static("webhook-signature"), value(secrets.sign(&message.id, now, &message.body))?),
     ];
-    let body = Some(message.body.clone());
+    let ask = Ask::Post(message.body.clone());
     let (within, at_most) = (webhook.timeout, LONGEST_ANSWER);
-    let answer = fetch.fetch(Request { url: &webhook.url, trust: &webhook.trust, body, headers, within, at_most }).await?;
+    let answer = fetch.fetch(Request { url: &webhook.url, trust: &webhook.trust, ask, headers, within, at_most }).await?;
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(WebhookError::Status(answer.status)) }
 }
 
 async fn secrets(place: &SecretPlace) -> Result<Secrets, WebhookError> {
-    let path = match place {
-        SecretPlace::File(path) => path.clone(),
-        SecretPlace::Credential(name) => {
-            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| WebhookError::NoCredentials(name.clone()))?;
-            PathBuf::from(folder).join(name)
-        }
-    };
-    let read = tokio::fs::read_to_string(&path).await;
-    let text = Zeroizing::new(read.map_err(|e| WebhookError::Unreadable { path: path.clone(), why: e.to_string() })?);
-    Secrets::parse(&text).ok_or(WebhookError::NoSecret(path))
+    let text = credential::read(place).await?;
+    match Secrets::parse(text.expose()) {
+        Some(secrets) => Ok(secrets),
+        None => Err(WebhookError::NoSecret(credential::path_of(place)?)),
+    }
 }
 
 /// How long to wait after so many failed attempts (at least one): twice as long each time, and up to a quarter more, so that what

@@ -1,6 +1,6 @@
 //! The store on the real AWS Secrets Manager: opt-in, because it costs money (under a cent) and needs an account.
 //!
-//! `KEYROTA_TEST_AWS=1 cargo test --features service-tests --test aws_real`, with credentials and region as for every AWS tool. It makes
+//! `KEYROTA_TEST_AWS=1 cargo test --test aws_real`, with credentials and region as for every AWS tool. It makes
 //! a few secrets whose names begin with `keyrota-test/`, and deletes them without a recovery window. It needs, besides what keyrota
 //! needs, secretsmanager:DeleteSecret on `keyrota-test/*`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]

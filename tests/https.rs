@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use keyrota::https::{Answer, Fetch as _, FetchError, HttpsClient, Request};
+use keyrota::https::{Answer, Ask, Fetch as _, FetchError, HttpsClient, Request};
 use keyrota::time::Span;
 use keyrota::url::{Trust, Url};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ async fn serving(tls: Option<TlsAcceptor>, bytes: &'static str) -> (SocketAddr, 
 
 async fn fetch(url: &str, trust: Trust, within: Span) -> Result<Answer, FetchError> {
     let url: Url = url.parse().unwrap();
-    let request = Request { url: &url, trust: &trust, body: None, headers: Vec::new(), within, at_most: 64 };
+    let request = Request { url: &url, trust: &trust, ask: Ask::Get, headers: Vec::new(), within, at_most: 64 };
     HttpsClient::default().fetch(request).await
 }
 

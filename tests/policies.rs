@@ -185,6 +185,18 @@ const LAWS: &[(&str, &str, &str, &str)] = &[
     ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: keyrota/t/x.y}]", "signer_refresh: 1h, publish: [aws_secret: {format: jwks, name: 'keyrota/t/x y'}]", "cannot be a secret's name"),
     ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}, aws_secret: {format: jwks}]", "is the target of keysets.k.publish[0].aws_secret.name (line 5) already"),
     ("kind: aws-secrets-manager", "signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "algorithm: HS256, signer_refresh: 1h, publish: [aws_secret: {format: jwks}]", "`aws_secret` holds public keys"),
+    ("kind: embedded", "algorithm: RS512, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "algorithm: PS256, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "Inkeep's agents take no PS256 keys"),
+    ("kind: embedded", "algorithm: ES512, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "algorithm: ES384, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "Inkeep's agents take no ES384 keys"),
+    ("kind: embedded", "algorithm: EdDSA, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "algorithm: HS256, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "`inkeep_agents` holds public keys, and this keyset has none"),
+    ("kind: embedded", "token_ttl: 1d, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "token_ttl: 24h1s, publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "refuse tokens that live longer than 1d, and `token_ttl` is 1d1s"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'http://127.0.0.1:1/keys', api_key: {file: /s}}]", "publish: [inkeep_agents: {url: 'http://a/keys', api_key: {file: /s}}]", "is plain http, and the API key would be read on the way"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {credential: inkeep}}]", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {credential: ../s}}]", "is not the name of a credential"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: s}}]", "`s` is not absolute"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}]", "publish: [inkeep_agents: {url: 'https://a/keys?x=y', api_key: {file: /s}}]", "has a query"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}, every: 1s, timeout: 1s}]", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}, every: 999ms}]", "999ms is not from 1s to 1d"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}, timeout: 1m}]", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}, timeout: 61s}]", "1m1s is not from 1s to 1m"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}, ca_file: /a.pem}]", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}, ca_file: a.pem}]", "`a.pem` is not absolute"),
+    ("kind: embedded", "publish: [inkeep_agents: {url: 'https://a/k', api_key: {file: /s}}, inkeep_agents: {url: 'https://a/l', api_key: {file: /s}}]", "publish: [inkeep_agents: {url: 'https://a/k', api_key: {file: /s}}, inkeep_agents: {url: 'https://a/k', api_key: {file: /s}}]", "is the target of keysets.k.publish[0].inkeep_agents.url (line 5) already"),
     ("kind: embedded", "unsafe: {reason: x}, verifier_refresh: 1m", "unsafe: {reason: ''}, verifier_refresh: 1m", "is blank"),
     ("kind: embedded", "signers: [user: a]", "signers: [user: 'a b']", "is not a user or group"),
     ("kind: embedded", "probe: [{jwks_url: 'https://a/k'}]", "probe: [{jwks_url: 'http://a/k'}]", "is plain http"),
@@ -308,17 +320,26 @@ fn warnings_tell_what_is_lawful_and_odd() {
 #[test]
 fn targets_of_every_kind_are_read() {
     let exec = "exec: {argv: [/usr/local/bin/push, --to, edge], format: jwks, timeout: 5s, read_back: [/usr/local/bin/show]}";
-    let fields = format!("{}, publish: [aws_secret: {{format: jwks}}, {exec}]", PAIR.replace("signer_refresh: 5m", "signer_refresh: 1h"));
+    let inkeep = "inkeep_agents: {url: 'https://a/keys', api_key: {credential: inkeep}, ca_file: /ca.pem}";
+    let fields =
+        format!("{}, publish: [aws_secret: {{format: jwks}}, {exec}, {inkeep}]", PAIR.replace("signer_refresh: 5m", "signer_refresh: 1h"));
     let (policy, _) = one("kind: aws-secrets-manager, prefix: a/", &fields).unwrap();
     let publish = &keyset(&policy, "k").publish;
     let names: Vec<_> = publish.iter().map(Target::name).collect();
-    assert_eq!(names, ["aws-secret:a/k.jwks", "exec:/usr/local/bin/push --to edge"]);
+    assert_eq!(names, ["aws-secret:a/k.jwks", "exec:/usr/local/bin/push --to edge", "inkeep-agents:https://a/keys"]);
     assert!(publish.iter().all(|target| target.audience() == Audience::Verifiers));
     let Target::Exec(exec) = &publish[1] else { panic!() };
     assert_eq!(
         (exec.timeout, exec.read_back_every, exec.read_back.as_deref()),
         (Span::seconds(5), Span::minutes(1), Some(&["/usr/local/bin/show".to_owned()][..]))
     );
+    // A vendor that is given what keyrota makes may be named as a source too: it is the same target.
+    let as_source = format!("{}, source: {{ {inkeep} }}", PAIR.replace("signer_refresh: 5m", "signer_refresh: 1h"));
+    let (policy, _) = one("kind: aws-secrets-manager", &as_source).unwrap();
+    assert_eq!((&keyset(&policy, "k").source, &keyset(&policy, "k").publish[..]), (&Source::Generated, &publish[2..]));
+    let twice = as_source.replace("source:", "publish: [inkeep_agents: {url: 'https://a/keys', api_key: {file: /s}}], source:");
+    let faults = sentences(one("kind: aws-secrets-manager", &twice));
+    assert!(faults.len() == 1 && faults[0].contains("is the target of keysets.k.publish[0].inkeep_agents.url"), "{faults:?}");
     // What the witness remembers of them is read as what it was.
     for target in publish {
         let line = serde_json::to_string(target).unwrap();
@@ -326,6 +347,18 @@ fn targets_of_every_kind_are_read() {
     }
     let faults = sentences(one("kind: embedded", &fields));
     assert!(faults.len() == 1 && faults[0].contains("needs this environment's documents to be in AWS Secrets Manager"), "{faults:?}");
+}
+
+#[test]
+fn the_policies_that_the_page_on_vendors_shows_are_sound() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors.md")).unwrap();
+    let shown: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!shown.is_empty());
+    for text in shown {
+        let (policy, warnings) = parse("support.yaml".as_ref(), text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert_eq!(warnings, []);
+        assert!(policy.keysets.values().any(|keyset| !keyset.publish.is_empty() || keyset.token.is_some()));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
         &["time", "digest", "name", "url", "secret", "key", "jwk", "document", "policy", "event", "clock", "observed", "rules"],
     ),
     ("decision: pure functions", &["waits", "lifecycle", "operator", "forecast"]),
-    ("ports: what is outside", &["sqlite", "store", "witness", "publish", "keygen", "https", "probe", "webhook", "tokens"]),
+    ("ports: what is outside", &["sqlite", "store", "witness", "publish", "keygen", "credential", "https", "probe", "webhook", "tokens"]),
     ("work: the passes and what they keep", &["freshness", "reconcile", "migrate", "board", "invariant"]),
     (
         "shell: processes and people",

@@ -19,7 +19,7 @@ use keyrota::key::{Algorithm, Key, KeySpec, KidFormat};
 use keyrota::keygen;
 use keyrota::name::{EnvironmentName, KeysetId, KeysetName};
 use keyrota::policy::{Mode, Source, Start, VerifierShape};
-use keyrota::publish::{Places, Programs};
+use keyrota::publish::{Places, Programs, Vendors};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Reconciler, Status, Wanted};
 use keyrota::rules::{Rules, Standing};
 use keyrota::store::aws::sdk::SdkCalls;
@@ -167,7 +167,7 @@ impl<S: Store, W: Witness> World<S, W> {
         let store = Counted { store, reads: AtomicU64::new(0), swaps: AtomicU64::new(0), looks: AtomicU64::new(0) };
         let clock = Mutex::new(Reading { wall, boot: Span::hours(1) });
         let (done, _) = tokio::sync::mpsc::unbounded_channel();
-        let places = Places::new(Programs::new(done), None);
+        let places = Places::new(Programs::new(done.clone()), Vendors::new(Arc::default(), done), None);
         Arc::new(Self { store, stock: Stock::default(), board, environment, witness, places, clock })
     }
 

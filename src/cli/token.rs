@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::style::Look;
 use super::{print, say, status};
 use crate::clock::Reading;
-use crate::https::{Fetch as _, HttpsClient, Request};
+use crate::https::{Ask, Fetch as _, HttpsClient, Request};
 use crate::secret::{SecretBytes, SecretText};
 use crate::status_report::tokens::{MintAsked, MintTold, VerifyAsked, VerifyReport};
 use crate::status_report::verbs::Material;
@@ -126,7 +126,7 @@ fn fetched(url: &Url, ca_file: Option<&Path>) -> anyhow::Result<bytes::Bytes> {
         bail!("{url} is plain http: whoever is in between can answer instead; hint: use https, or fetch it yourself and say --jwks FILE");
     }
     let trust = ca_file.map_or(Trust::System, |path| Trust::File(path.to_owned()));
-    let request = Request { url, trust: &trust, body: None, headers: Vec::new(), within: FETCH_WITHIN, at_most: key_set::LONGEST_SET };
+    let request = Request { url, trust: &trust, ask: Ask::Get, headers: Vec::new(), within: FETCH_WITHIN, at_most: key_set::LONGEST_SET };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let answer = runtime.block_on(HttpsClient::default().fetch(request)).with_context(|| url.to_string())?;
     if answer.status != 200 {

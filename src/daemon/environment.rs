@@ -25,7 +25,7 @@ use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
 use crate::policy::{KeysetPolicy, Policy, StoreConfig, Target, Webhook};
-use crate::publish::{Places, Programs};
+use crate::publish::{Places, Programs, Vendors};
 use crate::reconcile::{Reconciler, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
@@ -141,7 +141,11 @@ fn begin(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<V
     let ports = Arc::new(RealPorts {
         store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
-        places: Places::new(Programs::new(ready.clone()), store.aws().cloned()),
+        places: Places::new(
+            Programs::new(ready.clone()),
+            Vendors::new(Arc::clone(&house.eyes.client), ready.clone()),
+            store.aws().cloned(),
+        ),
         orders: Orders::new(Arc::clone(&house.forge), ready),
         board: Arc::clone(&board),
         watchdog: Arc::clone(&house.watchdog),

@@ -13,7 +13,7 @@ use super::profile::{SignerProfile, VerifierProfile};
 use super::target::{Audience, TargetFormat};
 use super::token::RawToken;
 use super::webhook::SecretPlace;
-use super::{Mode, SignerAccess, Source, Stale, Start, Sweep, Uptake, VerifierShape};
+use super::{Mode, SignerAccess, Stale, Start, Sweep, Uptake, VerifierShape};
 use crate::event::EventKind;
 use crate::key::{Algorithm, KidFormat, SecretEncoding};
 use crate::time::Span;
@@ -167,7 +167,7 @@ with_common_fields! {
         #[schemars(with = "Option<SpanText>")]
         pub max_age: Option<Span>,
         /// Who makes the keys. Default: generated.
-        pub source: Option<Source>,
+        pub source: Option<RawSource>,
         /// A self-signed X.509 certificate around each public key (`x5c`, `x5t#S256`).
         pub certificate: Option<RawCertificate>,
         /// Places outside the store that keyrota writes and reads back.
@@ -181,6 +181,19 @@ with_common_fields! {
         /// What the tokens look like that keyrota mints with this keyset. Without it, it mints none.
         pub token: Option<RawToken>,
     }
+}
+
+/// Who makes keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawSource {
+    /// keyrota.
+    Generated,
+    /// A vendor or an operator; keys are handed in.
+    External,
+    /// keyrota, and an app at Inkeep is given their public halves: the same as `inkeep_agents` under `publish:`.
+    #[serde(rename = "inkeep_agents")]
+    InkeepAgents(RawInkeepAgents),
 }
 
 /// When a signing key may change over by schedule.
@@ -256,6 +269,9 @@ pub(super) enum RawTarget {
     AwsSecret(RawAwsSecret),
     /// A program that is handed the content on its standard input.
     Exec(RawExec),
+    /// The public keys of an app at Inkeep, whose agents check the tokens. Only for key pairs.
+    #[serde(rename = "inkeep_agents")]
+    InkeepAgents(RawInkeepAgents),
     /// An address that is told what happens. No key waits for it.
     Webhook(RawWebhook),
 }
@@ -291,6 +307,25 @@ pub(super) struct RawExec {
     /// How often `read_back` is run while nothing changes. Default: 1m.
     #[schemars(with = "Option<SpanText>")]
     pub read_back_every: Option<Span>,
+}
+
+/// The public keys of an app at Inkeep: every living key is uploaded under its kid, and deleted when it lives no more. Keys that this
+/// keyset never had are left alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInkeepAgents {
+    /// The address of the app's keys: `https://…/apps/<app>/auth/keys`. Redirects are not followed.
+    pub url: String,
+    /// Where the API key stands that may edit them. It is read for every look, so it can be replaced without a reload.
+    pub api_key: SecretPlace,
+    /// How often the keys there are looked at while nothing changes. Default: 1m.
+    #[schemars(with = "Option<SpanText>")]
+    pub every: Option<Span>,
+    /// How long a call may take. Default: 10s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
 }
 
 /// An address that is told what happens to the keyset, signed by the Standard Webhooks convention.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::fault::Report;
 use super::laws::{self, Figures, Weight};
-use super::raw::{RawKeyset, RawWindow};
+use super::raw::{RawKeyset, RawSource, RawWindow};
 use super::target::Taken;
 use super::tree::{Content, Node};
 use super::window::{Window, WindowError};
@@ -82,8 +82,10 @@ impl Resolver<'_> {
         let facts = self.facts(&raw, &spec, node);
         let publish = raw.publish.as_deref().unwrap_or_default();
         let webhooks = webhook::resolve(publish, node.get("publish"), self.report);
-        let around = target::Around { keyset: name, class: spec.class(), store: self.store };
-        let publish = target::resolve(publish, node.get("publish"), &around, &mut self.taken, self.report);
+        let around =
+            target::Around { keyset: name, class: spec.class(), algorithm: spec.algorithm(), token_ttl: raw.token_ttl, store: self.store };
+        let mut publish = target::resolve(publish, node.get("publish"), &around, &mut self.taken, self.report);
+        publish.extend(raw.source.as_ref().and_then(|source| target::of_source(source, node, &around, &mut self.taken, self.report)));
         let probes = probe::resolve(raw.probe.as_deref().unwrap_or_default(), node, spec.class(), self.report);
         let single_key = raw.verifier == Some(VerifierShape::SingleKey);
         let around = token::Around { algorithm: raw.algorithm, token_ttl: facts.map(|facts| facts.token_ttl), single_key };
@@ -113,7 +115,7 @@ impl Resolver<'_> {
         self.laws(&figures, reason.is_some(), node);
         let lead = figures.lead();
         let policy = KeysetPolicy {
-            source: raw.source.unwrap_or(Source::Generated),
+            source: raw.source.as_ref().map_or(Source::Generated, RawSource::maker),
             facts,
             rotate_every,
             max_age: raw.max_age.unwrap_or(rotate_every + lead),
@@ -201,7 +203,7 @@ impl Resolver<'_> {
 
     /// Fields that must go together.
     fn shape(&mut self, raw: &RawKeyset, spec: &KeySpec, node: &Node) {
-        let external = raw.source == Some(Source::External);
+        let external = matches!(raw.source, Some(RawSource::External));
         if external && spec.class() == KeyClass::Asymmetric && raw.start != Some(Start::Import) {
             let what = "`external` key pairs must be handed in before anything is signed";
             self.report.fault(&node.place_of("source"), what, "add `start: import`, or let keyrota generate them");

@@ -2,6 +2,7 @@
 
 mod aws_secret;
 mod exec;
+mod inkeep_agents;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,15 @@ use serde::{Deserialize, Serialize};
 
 pub use aws_secret::AwsSecretTarget;
 pub use exec::ExecTarget;
+pub use inkeep_agents::InkeepAgentsTarget;
 
 use super::fault::{Place, Report};
-use super::raw::{RawFile, RawTarget};
+use super::raw::{RawFile, RawSource, RawTarget};
 use super::tree::{Content, Node};
-use super::{StoreConfig, leaf};
-use crate::key::KeyClass;
+use super::{Source, StoreConfig, leaf};
+use crate::key::{Algorithm, KeyClass};
 use crate::name::KeysetName;
+use crate::time::Span;
 
 /// What a path may begin with instead of `/`: the daemon's own state directory.
 pub const STATE_DIR: &str = "{state_dir}/";
@@ -56,6 +59,8 @@ pub enum Target {
     AwsSecret(AwsSecretTarget),
     /// A program that takes the content.
     Exec(ExecTarget),
+    /// The public keys of an app at Inkeep.
+    InkeepAgents(InkeepAgentsTarget),
 }
 
 impl Target {
@@ -65,6 +70,7 @@ impl Target {
             Self::File(file) => file.name(),
             Self::AwsSecret(secret) => secret.to_string(),
             Self::Exec(exec) => exec.to_string(),
+            Self::InkeepAgents(app) => app.to_string(),
         }
     }
 
@@ -72,14 +78,14 @@ impl Target {
     pub const fn audience(&self) -> Audience {
         match self {
             Self::File(file) => file.audience,
-            Self::AwsSecret(_) => Audience::Verifiers,
+            Self::AwsSecret(_) | Self::InkeepAgents(_) => Audience::Verifiers,
             Self::Exec(exec) => exec.audience,
         }
     }
 
     /// Whether it is one place that all replicas write, so that what is taken away there cannot be put back by one of them.
     pub const fn is_shared(&self) -> bool {
-        matches!(self, Self::AwsSecret(_))
+        matches!(self, Self::AwsSecret(_) | Self::InkeepAgents(_))
     }
 
     /// The same target as it is for a daemon with this state directory.
@@ -87,7 +93,7 @@ impl Target {
     pub fn beside(&self, state_dir: &Path) -> Self {
         match self {
             Self::File(file) => Self::File(file.beside(state_dir)),
-            Self::AwsSecret(_) | Self::Exec(_) => self.clone(),
+            Self::AwsSecret(_) | Self::Exec(_) | Self::InkeepAgents(_) => self.clone(),
         }
     }
 }
@@ -152,12 +158,15 @@ impl FileTarget {
 pub(super) struct Taken {
     paths: BTreeMap<PathBuf, Place>,
     secrets: BTreeMap<String, Place>,
+    vendors: BTreeMap<String, Place>,
 }
 
 /// What a target is judged by besides what it says itself.
 pub(super) struct Around<'a> {
     pub keyset: &'a KeysetName,
     pub class: KeyClass,
+    pub algorithm: Algorithm,
+    pub token_ttl: Option<Span>,
     pub store: &'a StoreConfig,
 }
 
@@ -187,6 +196,9 @@ pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, around: &Around<'_
             RawTarget::File(raw) => file(raw, within("file"), around.class, taken, report).map(Target::File),
             RawTarget::AwsSecret(raw) => aws_secret::resolve(raw, within("aws_secret"), around, taken, report).map(Target::AwsSecret),
             RawTarget::Exec(raw) => exec::resolve(raw, within("exec"), around, report).map(Target::Exec),
+            RawTarget::InkeepAgents(raw) => {
+                inkeep_agents::resolve(raw, within("inkeep_agents"), around, taken, report).map(Target::InkeepAgents)
+            }
             RawTarget::Webhook(_) => None, // it holds nothing: `webhook` reads it
         };
         let Some(target) = target else { continue };
@@ -199,6 +211,23 @@ pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, around: &Around<'_
         targets.push(target);
     }
     targets
+}
+
+/// The place that `source:` of one keyset names, if it names one.
+pub(super) fn of_source(source: &RawSource, node: &Node, around: &Around<'_>, taken: &mut Taken, report: &mut Report) -> Option<Target> {
+    let RawSource::InkeepAgents(raw) = source else { return None };
+    let within = node.get("source").and_then(|source| source.get("inkeep_agents")).unwrap_or(node);
+    inkeep_agents::resolve(raw, within, around, taken, report).map(Target::InkeepAgents)
+}
+
+impl RawSource {
+    /// Who makes the keys.
+    pub(super) const fn maker(&self) -> Source {
+        match self {
+            Self::Generated | Self::InkeepAgents(_) => Source::Generated,
+            Self::External => Source::External,
+        }
+    }
 }
 
 fn file(raw: &RawFile, node: &Node, class: KeyClass, taken: &mut Taken, report: &mut Report) -> Option<FileTarget> {

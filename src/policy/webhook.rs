@@ -32,7 +32,7 @@ pub struct Webhook {
     pub trust: Trust,
 }
 
-/// Where a webhook's secret stands. It is read for every attempt, so it can be replaced without a reload.
+/// Where somebody else's secret stands: a webhook's, an API key. It is read for every use, so it can be replaced without a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretPlace {
@@ -80,24 +80,29 @@ fn one(raw: &RawWebhook, item: &Node, report: &mut Report) -> Option<Webhook> {
     if !(Span::seconds(1)..=LONGEST_TIMEOUT).contains(&timeout) {
         report.fault(&item.place_of("timeout"), format!("{timeout} is not from 1s to {LONGEST_TIMEOUT}"), "for example 10s");
     }
-    match &raw.secret {
+    lawful_secret(&raw.secret, item, "secret", report);
+    let url = probe::url(&raw.url, raw.allow_http == Some(true), item, "url", report);
+    let trust = probe::trust(raw.ca_file.as_deref(), item, report);
+    (report.faults.len() == before).then_some(())?;
+    let events = raw.events.as_ref().map(|events| events.iter().copied().collect());
+    Some(Webhook { url: url?, secret: raw.secret.clone(), events, timeout, trust: trust? })
+}
+
+/// Whether a secret can stand there; faults go into the report.
+pub(super) fn lawful_secret(place: &SecretPlace, item: &Node, field: &str, report: &mut Report) {
+    match place {
         SecretPlace::File(path) => {
             if !path.is_absolute() {
                 let what = format!("`{}` is not absolute", path.display());
-                report.fault(&item.place_of("secret"), what, "for example /etc/keyrota/webhook-secret");
+                report.fault(&item.place_of(field), what, "for example /etc/keyrota/webhook-secret");
             }
         }
         SecretPlace::Credential(name) => {
             let lawful = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
             if name.is_empty() || name.starts_with('.') || !name.bytes().all(lawful) {
                 let hint = "letters, digits, `.`, `_`, `-`, as in systemd's LoadCredential=";
-                report.fault(&item.place_of("secret"), format!("`{name}` is not the name of a credential"), hint);
+                report.fault(&item.place_of(field), format!("`{name}` is not the name of a credential"), hint);
             }
         }
     }
-    let url = probe::url(&raw.url, raw.allow_http == Some(true), item, "url", report);
-    let trust = probe::trust(raw.ca_file.as_deref(), item, report);
-    (report.faults.len() == before).then_some(())?;
-    let events = raw.events.as_ref().map(|events| events.iter().copied().collect());
-    Some(Webhook { url: url?, secret: raw.secret.clone(), events, timeout, trust: trust? })
 }

@@ -64,9 +64,9 @@ pub enum PublishError {
     /// A secret could not be read or written; a sentence with a hint.
     #[error("{0}")]
     Secret(String),
-    /// A program did not take the content, or does not show it; a sentence with a hint.
+    /// A program or a vendor did not take the content, or does not show it; a sentence with a hint.
     #[error("{0}")]
-    Program(String),
+    Errand(String),
     /// What was handed to a program cannot be taken back from here.
     #[error("what `{0}` did with the keys is not known here, so it is not undone; hint: undo it by hand")]
     HandedOver(String),

@@ -75,7 +75,7 @@ impl<P: Ports> Context<'_, P> {
         }
         // What stands in files already is the better answer than a document that this host cannot trust.
         if document.is_stored() && !matches!(fault, Some(Fault::Witness { .. })) {
-            places::clear(self.ports, id, keyset, events).await;
+            places::clear(self.ports, id, keyset, &document, events).await;
             places::project(self.ports, id, keyset, &document, events).await;
             if let Some(then) = self.follow(id, keyset, events).await {
                 return then;

@@ -45,6 +45,8 @@ pub(super) struct Keyset {
     /// Since when (boot time) the document is not what the witness saw.
     pub suspected: Option<Span>,
     pub places: BTreeMap<String, PlaceMemory>,
+    /// Places that are being written or looked at now.
+    pub under_way: BTreeSet<String>,
     /// Since when signers who ask this process have left which retiring key, once that is certain.
     pub signers_left: BTreeMap<Kid, Timestamp>,
     pub late_commits: BTreeMap<Kid, Timestamp>,
@@ -202,6 +204,11 @@ impl Keyset {
                 |late| Event::Overdue { keyset: id.clone(), since: late.since, because: late.because.to_string() },
             ));
         }
+    }
+
+    /// Whether it has places, or had some from which not everything was taken away yet.
+    pub fn has_places(&self) -> bool {
+        !self.places.is_empty() || self.wanted.as_ref().is_some_and(|wanted| !wanted.targets.is_empty())
     }
 
     /// Neither the policy nor the store nor the witness knows it.

@@ -12,9 +12,12 @@ use crate::event::{Event, Part};
 use crate::name::{KeysetId, Kid};
 use crate::observed::{PlaceKind, SignerPlace, VerifierPlace};
 use crate::policy::{Audience, Target};
-use crate::publish::{Brought, Targets as _};
-use crate::time::Timestamp;
+use crate::publish::{Brought, Removed, Targets as _};
+use crate::time::{Span, Timestamp};
 use crate::witness::PlaceMemory;
+
+/// How long an operator who removes a keyset waits for each place that takes its time.
+const PATIENCE: Span = Span::seconds(20);
 
 /// The name of the signer socket among the places.
 const SIGNER_SOCKET: &str = "signer.sock";
@@ -27,18 +30,30 @@ pub(super) fn targets(keyset: &Keyset) -> Vec<Target> {
     }
 }
 
-/// Takes away what was written to targets that are asked for no more.
-pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) {
+/// Takes away what was written to targets that are asked for no more. What cannot be taken away yet is kept in mind, and looked at again
+/// in the next pass.
+pub(super) async fn clear<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Keyset, document: &Document, events: &mut Vec<Event>) {
     let kept: Vec<String> = targets(keyset).iter().map(Target::name).collect();
-    keyset.troubles.retain(|part, _| !matches!(part, Part::Target(name) if !kept.contains(name)));
+    let places = &keyset.places;
+    keyset.troubles.retain(|part, _| !matches!(part, Part::Target(name) if !kept.contains(name) && !places.contains_key(name)));
     let gone: Vec<String> = keyset.places.keys().filter(|name| !kept.contains(name)).cloned().collect();
     for name in gone {
-        let Some(PlaceMemory { target: Some(target), content: Some(content), .. }) = keyset.places.remove(&name) else { continue };
-        match ports.targets().remove(id, &target, content).await {
-            Ok(true) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name }),
-            Ok(false) => {}
-            Err(error) => events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: error.to_string() }),
+        let Some(memory) = keyset.places.remove(&name) else { continue };
+        let Some(target) = &memory.target else { continue };
+        match ports.targets().remove(id, target, document, memory.content, Span::ZERO).await {
+            Ok(Removed::Done) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name.clone() }),
+            Ok(Removed::Nothing) => {}
+            Ok(Removed::NotYet { why }) => {
+                keyset.places.insert(name.clone(), memory);
+                if let Some(why) = why {
+                    let what = format!("the keys at {name}, which is asked for no more, are not taken away yet: {why}");
+                    keyset.trouble(id, Part::Target(name), what, events);
+                }
+                continue;
+            }
+            Err(error) => events.push(Event::TargetLeft { keyset: id.clone(), target: name.clone(), what: error.to_string() }),
         }
+        keyset.works(id, Part::Target(name), events);
     }
 }
 
@@ -47,6 +62,7 @@ pub(super) async fn clear_all<P: Ports>(
     ports: &P,
     id: &KeysetId,
     keyset: &mut Keyset,
+    document: &Document,
     shared: bool,
     events: &mut Vec<Event>,
 ) -> Vec<String> {
@@ -55,15 +71,19 @@ pub(super) async fn clear_all<P: Ports>(
     let (now, later) = std::mem::take(&mut keyset.places).into_iter().partition(|(_, memory)| is_shared(memory) == shared);
     keyset.places = later;
     for (name, memory) in BTreeMap::<String, PlaceMemory>::into_iter(now) {
-        let PlaceMemory { target: Some(target), content: Some(content), .. } = memory else { continue };
-        match ports.targets().remove(id, &target, content).await {
-            Ok(true) => events.push(Event::TargetRemoved { keyset: id.clone(), target: name }),
-            Ok(false) => {}
-            Err(error) => {
-                left.push(format!("{name} was left as it is: {error}"));
-                events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: error.to_string() });
+        let PlaceMemory { target: Some(target), content, .. } = memory else { continue };
+        let why = match ports.targets().remove(id, &target, document, content, PATIENCE).await {
+            Ok(Removed::Done) => {
+                events.push(Event::TargetRemoved { keyset: id.clone(), target: name });
+                continue;
             }
-        }
+            Ok(Removed::Nothing) => continue,
+            // Nobody will ask again: the keyset is forgotten.
+            Ok(Removed::NotYet { why }) => why.unwrap_or_else(|| format!("it was not done within {PATIENCE}")),
+            Err(error) => error.to_string(),
+        };
+        left.push(format!("{name} was left as it is: {why}"));
+        events.push(Event::TargetLeft { keyset: id.clone(), target: name, what: why });
     }
     left
 }
@@ -74,6 +94,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
     for audience in [Audience::Verifiers, Audience::Signers] {
         for target in targets.iter().filter(|t| t.audience() == audience) {
             let name = target.name();
+            keyset.under_way.remove(&name);
             let memory = keyset.places.entry(name.clone()).or_default();
             let expected = memory.content;
             let wrong = match ports.targets().bring(id, target, document, expected).await {
@@ -97,6 +118,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                     // Nothing new is known of the place. But what it must not stand for any more does not count until it is done.
                     let kids = carried(audience, document);
                     memory.since.retain(|kid, _| kids.contains(kid));
+                    keyset.under_way.insert(name);
                     continue;
                 }
                 Ok(Brought::Ahead { generation }) => {
@@ -111,6 +133,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                         Target::File(_) => "say `replace: true` for this target",
                         Target::AwsSecret(_) => "give this target another `name`",
                         Target::Exec(_) => "clear what `read_back` shows",
+                        Target::InkeepAgents(_) => "delete it in that app",
                     };
                     Some(format!(
                         "{name} holds a key that this keyset does not know ({kids}), so it is not overwritten; hint: import that key, \
@@ -137,7 +160,11 @@ pub(super) fn observe(keyset: &Keyset, now: Timestamp) -> (Vec<VerifierPlace>, V
         let name = target.name();
         let since = keyset.places.get(&name).map(|memory| memory.since.clone()).unwrap_or_default();
         match target.audience() {
-            Audience::Verifiers => verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since, as_of: Some(now) }),
+            Audience::Verifiers => {
+                // While it is being written or looked at nobody can tell what it does not hold.
+                let as_of = (!keyset.under_way.contains(&name)).then_some(now);
+                verifiers.push(VerifierPlace { name, kind: PlaceKind::Target, carries: since, as_of });
+            }
             Audience::Signers => signers.push(SignerPlace { name, left: since }),
         }
     }

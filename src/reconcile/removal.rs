@@ -89,7 +89,7 @@ impl<P: Ports> Context<'_, P> {
         let generation = document.generation;
         let written = keyset.places.clone();
         self.note_removing(id, keyset, &document, true).await?;
-        preview.notes.extend(places::clear_all(self.ports, id, keyset, false, events).await);
+        preview.notes.extend(places::clear_all(self.ports, id, keyset, &document, false, events).await);
         if let Err(error) = self.ports.store().remove(&id.keyset, &revision, removal.recovery).await {
             // It stays, so what was taken away is written again in the next pass.
             keyset.places = written;
@@ -102,7 +102,7 @@ impl<P: Ports> Context<'_, P> {
             });
         }
         // What could not have been put back goes only now that nothing needs it any more.
-        preview.notes.extend(places::clear_all(self.ports, id, keyset, true, events).await);
+        preview.notes.extend(places::clear_all(self.ports, id, keyset, &document, true, events).await);
         keyset.held = None;
         keyset.served = None;
         self.ports.serve(&id.keyset, None);
@@ -135,6 +135,7 @@ impl<P: Ports> Context<'_, P> {
 fn what_becomes(place: &str, memory: &PlaceMemory) -> String {
     match memory.target {
         Some(Target::Exec(_)) => format!("what {place} did with the keys stays: undo it by hand"),
+        Some(Target::InkeepAgents(_)) => format!("this keyset's keys are deleted at {place}"),
         Some(Target::AwsSecret(_)) => format!("{place} is scheduled for deletion, if keyrota may"),
         Some(Target::File(_)) | None => format!("{place} is removed"),
     }

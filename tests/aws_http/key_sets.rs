@@ -3,9 +3,10 @@
 use keyrota::digest::Digest;
 use keyrota::name::Generation;
 use keyrota::policy::{AwsSecretTarget, AwsStore as AwsConfig, Target};
-use keyrota::publish::{Brought, Places, Programs, PublishError, Targets as _};
+use keyrota::publish::{Brought, Places, Programs, PublishError, Removed, Targets as _, Vendors};
 use keyrota::store::aws::calls::{Calls as _, Which};
 use keyrota::store::aws::sdk::SdkCalls;
+use keyrota::time::Span;
 
 use crate::contract::pairs;
 use crate::fixture::{QuickTime, config, endpoint, store};
@@ -14,7 +15,7 @@ type HttpPlaces = Places<SdkCalls, QuickTime>;
 
 fn places(at: &AwsConfig) -> HttpPlaces {
     let (done, _) = tokio::sync::mpsc::unbounded_channel();
-    Places::new(Programs::new(done), Some(store(at, &QuickTime::default())))
+    Places::new(Programs::new(done.clone()), Vendors::new(std::sync::Arc::default(), done), Some(store(at, &QuickTime::default())))
 }
 
 async fn bring(places: &HttpPlaces, target: &Target, generation: u64, expected: Option<Digest>) -> Result<Brought, PublishError> {
@@ -44,7 +45,7 @@ async fn moto_keeps_the_key_set_of_the_latest_replica() {
     assert_eq!(bring(&behind, &target, 2, None).await, Ok(Brought::Ahead { generation: Generation(3) }));
     let Ok(Brought::Agreed { content, .. }) = bring(&behind, &target, 3, None).await else { panic!("it has caught up") };
     let id = pairs("a", 3).id;
-    assert_eq!(behind.remove(&id, &target, content).await, Ok(true));
+    assert_eq!(behind.remove(&id, &target, &pairs("a", 3), Some(content), Span::ZERO).await, Ok(Removed::Done));
     assert!(calls.describe(&name).await.unwrap().deleted_at.is_some());
     let again = bring(&behind, &target, 3, Some(content)).await.unwrap_err().to_string();
     assert!(again.contains("scheduled for deletion"), "{again}");

@@ -1,6 +1,5 @@
 //! The store on AWS Secrets Manager through the real SDK, over HTTP, against emulators that others wrote. Started by
-//! `tests/run --only aws`, which starts them too; compiled only with `--features service-tests`, so that nothing shows green that
-//! did not run.
+//! `tests/run --only aws`, which starts them too; run by its name only, so that nothing shows green that did not run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[allow(dead_code, reason = "not every rule is for every emulator")]

@@ -12,7 +12,7 @@ use keyrota::key::{Algorithm, KeySpec, KidFormat};
 use keyrota::keygen;
 use keyrota::name::{EnvironmentName, KeysetId, KeysetName};
 use keyrota::policy::{Mode, Source, Start, StoreConfig, Sweep, Target, VerifierShape};
-use keyrota::publish::{Brought, PublishError, ReadBack, Targets};
+use keyrota::publish::{Brought, PublishError, ReadBack, Removed, Targets};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Reconciler, Status, Wanted};
 use keyrota::rules::{Rules, Standing};
 use keyrota::store::aws::AwsStore;
@@ -64,7 +64,7 @@ impl Targets for Nothing {
     async fn look(&self, _: &KeysetId, _: &Target, _: &Document) -> Result<ReadBack, PublishError> {
         panic!("there are no targets")
     }
-    async fn remove(&self, _: &KeysetId, _: &Target, _: Digest) -> Result<bool, PublishError> {
+    async fn remove(&self, _: &KeysetId, _: &Target, _: &Document, _: Option<Digest>, _: Span) -> Result<Removed, PublishError> {
         panic!("there are no targets")
     }
 }

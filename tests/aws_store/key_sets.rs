@@ -1,13 +1,14 @@
 //! The second secret of a keyset: its public keys, which several replicas write and none of them loses or fights over.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use keyrota::digest::Digest;
 use keyrota::document::Document;
 use keyrota::name::{Generation, KeysetId};
 use keyrota::policy::{Audience, AwsSecretTarget, FileTarget, Sweep, Target, TargetFormat};
-use keyrota::publish::{Brought, Places, Programs, PublishError, ReadBack, Targets as _, render};
+use keyrota::publish::{Brought, Places, Programs, PublishError, ReadBack, Removed, Targets as _, Vendors, render};
 use keyrota::store::Store as _;
 use keyrota::store::aws::calls::{Calls as _, Which};
 use keyrota::time::Span;
@@ -30,13 +31,17 @@ impl Replica {
     fn of(account: &Account) -> Self {
         let store = account.store_of(&config(Sweep::List, Span::minutes(1)));
         let (done, _) = tokio::sync::mpsc::unbounded_channel();
-        let places = Places::new(Programs::new(done), Some(store.clone()));
+        let places = Places::new(Programs::new(done.clone()), Vendors::new(Arc::default(), done), Some(store.clone()));
         let target = Target::AwsSecret(AwsSecretTarget { name: NAME.into() });
         Self { store, places, target, id: format!("{ENVIRONMENT}/a").parse().unwrap() }
     }
 
     async fn bring(&self, document: &Document, expected: Option<Digest>) -> Result<Brought, PublishError> {
         self.places.bring(&self.id, &self.target, document, expected).await
+    }
+
+    async fn remove(&self, expected: Digest) -> Result<Removed, PublishError> {
+        self.places.remove(&self.id, &self.target, &document(1), Some(expected), Span::ZERO).await
     }
 
     /// Brings it and must succeed: whether it wrote, whether that was drift, and what is to be expected next time.
@@ -289,15 +294,15 @@ async fn it_is_deleted_where_that_is_allowed_and_otherwise_said() {
     let (_, _, expected) = here.agrees(&document(1), None).await;
     let expected = expected.unwrap();
     account.calls.service().denied.insert("DeleteSecret");
-    let refused = here.places.remove(&here.id, &here.target, expected).await.unwrap_err().to_string();
+    let refused = here.remove(expected).await.unwrap_err().to_string();
     assert!(refused.contains(&format!("aws secretsmanager delete-secret --secret-id {NAME}")), "{refused}");
     assert!(account.calls.service().describe(NAME).unwrap().deleted_at.is_none());
     account.calls.service().denied.clear();
     let theirs = account.calls.service().write_over(NAME, Some("somebody's own"));
-    assert_eq!(here.places.remove(&here.id, &here.target, expected).await, Err(PublishError::NotOurs(NAME.into())));
+    assert_eq!(here.remove(expected).await, Err(PublishError::NotOurs(NAME.into())));
     assert_eq!(account.calls.get(NAME, Which::Current).await.unwrap().version, theirs);
     account.calls.service().put_back(NAME);
-    assert_eq!(here.places.remove(&here.id, &here.target, expected).await, Ok(true));
+    assert_eq!(here.remove(expected).await, Ok(Removed::Done));
     assert!(account.calls.service().describe(NAME).unwrap().deleted_at.is_some());
 }
 

@@ -8,13 +8,18 @@ use std::time::Duration;
 /// What it was sent.
 #[derive(Debug, Clone)]
 pub struct Received {
+    pub method: String,
+    pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
 /// What it answers: a status, headers as they are written, and a body.
-type Script = (u16, String, String);
+pub type Script = (u16, String, String);
+
+/// What decides that.
+type Answerer = dyn Fn(&Received) -> Script + Send + Sync;
 
 /// A running server. It ends with the test.
 pub struct Edge {
@@ -26,15 +31,28 @@ pub struct Edge {
 impl Edge {
     /// One that is up and answers 503.
     pub fn start() -> Self {
+        let says = Arc::new(Mutex::new(vec![(503, String::new(), String::new())]));
+        let script = Arc::clone(&says);
+        Self::serving(says, move |_: &Received| {
+            let mut says = script.lock().unwrap();
+            if says.len() > 1 { says.remove(0) } else { says[0].clone() }
+        })
+    }
+
+    /// One that answers as this decides.
+    pub fn answering(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
+        Self::serving(Arc::default(), answer)
+    }
+
+    fn serving(says: Arc<Mutex<Vec<Script>>>, answerer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let says = Arc::new(Mutex::new(vec![(503, String::new(), String::new())]));
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let edge = Self { address, says: Arc::clone(&says), received: Arc::clone(&received) };
+        let (received, answerer): (Arc<Mutex<Vec<Received>>>, Arc<Answerer>) = (Arc::default(), Arc::new(answerer));
+        let edge = Self { address, says, received: Arc::clone(&received) };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (says, received) = (Arc::clone(&says), Arc::clone(&received));
-                std::thread::spawn(move || answer(stream, &says, &received));
+                let (answerer, received) = (Arc::clone(&answerer), Arc::clone(&received));
+                std::thread::spawn(move || answer(stream, &*answerer, &received));
             }
         });
         edge
@@ -68,7 +86,7 @@ impl Received {
     }
 }
 
-fn answer(mut stream: TcpStream, says: &Mutex<Vec<Script>>, received: &Mutex<Vec<Received>>) {
+fn answer(mut stream: TcpStream, answerer: &Answerer, received: &Mutex<Vec<Received>>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -81,11 +99,8 @@ fn answer(mut stream: TcpStream, says: &Mutex<Vec<Script>>, received: &Mutex<Vec
             Ok(n) => bytes.extend_from_slice(&piece[..n]),
         }
     };
-    received.lock().unwrap().push(asked);
-    let (status, headers, body) = {
-        let mut says = says.lock().unwrap();
-        if says.len() > 1 { says.remove(0) } else { says[0].clone() }
-    };
+    received.lock().unwrap().push(asked.clone());
+    let (status, headers, body) = answerer(&asked);
     let head = format!("HTTP/1.1 {status} said\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
 }
@@ -97,5 +112,7 @@ fn parsed(bytes: &[u8]) -> Option<Received> {
     let pairs = head.lines().skip(1).filter_map(|line| line.split_once(':'));
     let headers: Vec<_> = pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
     let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, length)| length.parse().unwrap());
-    (body.len() >= length).then(|| Received { headers, body: body.to_owned() })
+    let mut asked = head.split_whitespace().map(str::to_owned);
+    let (method, path) = (asked.next()?, asked.next()?);
+    (body.len() >= length).then(|| Received { method, path, headers, body: body.to_owned() })
 }

@@ -1,7 +1,7 @@
 //! The real binary, from outside: started, edited, asked, killed. Nothing here knows the inside of the daemon; what it sees is what
 //! signers, verifiers and operators see.
 //!
-//! Rooms: `process` starts and ends daemons, `edge` is a server of somebody else's, `http` asks them, `token` signs and verifies with what they hand out; the others are
+//! Rooms: `process` starts and ends daemons, `edge` is a server of somebody else's, `inkeep` a vendor, `http` asks them, `token` signs and verifies with what they hand out; the others are
 //! tests. `KEYROTA_CRASH_ROUNDS=<count>` and `KEYROTA_CRASH_SEED=<seed>` steer the crashes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
@@ -15,6 +15,7 @@ mod drill;
 mod edge;
 mod endpoints;
 mod http;
+mod inkeep;
 mod keys;
 mod lives;
 mod probes;
@@ -29,5 +30,6 @@ mod token;
 mod tokens;
 mod trail;
 mod uptake;
+mod vendors;
 mod verbs;
 mod webhooks;

@@ -17,7 +17,7 @@ use keyrota::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid, Sign
 use keyrota::observed::{Observed, SignerReport};
 use keyrota::operator::{Refusal, Verb};
 use keyrota::policy::{Audience, Target};
-use keyrota::publish::{Brought, Places, PublishError, ReadBack, Targets};
+use keyrota::publish::{Brought, Places, PublishError, ReadBack, Removed, Targets};
 use keyrota::reconcile::{KeyOrders, Order, Ports, Status};
 use keyrota::rules::Rules;
 use keyrota::secret::SecretText;
@@ -542,7 +542,15 @@ impl Targets for SimTargets {
         unreachable!("only the doctor asks")
     }
 
-    async fn remove(&self, _: &KeysetId, target: &Target, expected: Digest) -> Result<bool, PublishError> {
+    async fn remove(
+        &self,
+        _: &KeysetId,
+        target: &Target,
+        _: &Document,
+        expected: Option<Digest>,
+        _: Span,
+    ) -> Result<Removed, PublishError> {
+        let Some(expected) = expected else { return Ok(Removed::Nothing) };
         GiveWay(false).await;
         let mut outside = lock(&self.0);
         let path = target.name();
@@ -550,6 +558,6 @@ impl Targets for SimTargets {
         if files.get(&path).is_some_and(|f| f.content != expected) {
             return Err(PublishError::NotOurs(path.into()));
         }
-        Ok(files.remove(&path).is_some())
+        Ok(files.remove(&path).is_some().into())
     }
 }

@@ -7,7 +7,7 @@ use keyrota::digest::Digest;
 use keyrota::document::Document;
 use keyrota::name::Kid;
 use keyrota::policy::{AwsSecretTarget, Target};
-use keyrota::publish::{Brought, Places, Programs, PublishError};
+use keyrota::publish::{Brought, Places, Programs, PublishError, Vendors};
 use keyrota::time::Span;
 use tokio::sync::mpsc;
 
@@ -29,7 +29,7 @@ pub fn target() -> Target {
 /// One host's way to the places beside its store.
 pub fn places(store: &SimAws) -> Places<SimCalls, SimTime> {
     let (done, _) = mpsc::unbounded_channel();
-    Places::new(Programs::new(done), Some(store.clone()))
+    Places::new(Programs::new(done.clone()), Vendors::new(std::sync::Arc::default(), done), Some(store.clone()))
 }
 
 impl Outside {
