@@ -1,7 +1,7 @@
 //! Tokens over the network, on `--listen` below `/<environment>/<keyset>`: for backends on other machines, who present an API key.
 //!
 //! Only keysets whose policy says `token.serve` are here, and only where nobody on the way can read what travels
-//! ([`may_serve_tokens`](super::reach::may_serve_tokens)). One table, [`ROUTES`], makes the router and the `OpenAPI` document.
+//! ([`may_serve_tokens`](super::reach::may_serve_tokens)). One table, `ROUTES`, makes the router and the `OpenAPI` document.
 //!
 //! Invariant: whoever is not let in learns nothing of keysets, users or keys: one answer for all. Nobody is let in, and nothing minted,
 //! by a process that may be behind its store. No request changes anything that is kept, so each is safe to repeat.
