@@ -11,14 +11,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 
 import yaml
 
-from daemon import Daemon
+from reader import ROOT, Reader, blocks
 from service import CREDENTIALS, Moto
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Which test runs a page's blocks of commands, by the block's language and mark.
 HELD = {
     "getting-started.md": {"": "tests/systemd/package.py"},
@@ -42,30 +40,6 @@ keysets:
 """
 AWS = "aws-secrets-manager, region: eu-west-3"
 VENDOR = "  vendor: { algorithm: HS256, source: external }\n"
-# A verb asks on a terminal; here it is told at once. A status or a doctor that finds something has said so.
-SHELL = """set -euo pipefail
-keyrota() {
-    local asks=
-    case " $* " in *" --dry-run "*) ;; *) case "$1" in freeze|unfreeze|accept|import|migrate) asks=--yes ;; esac ;; esac
-    case "$1" in
-        status|doctor) "$BINARY" "$@" || [ $? -eq 3 ] ;;
-        check) "$BINARY" "$@" --policies "$POLICIES" ;;
-        *) "$BINARY" "$@" $asks ;;
-    esac
-}
-curl() { command curl --fail --max-time 20 --silent --show-error "$@"; }
-"""
-
-
-def page(name):
-    """The text of a page of docs/."""
-    with open(os.path.join(ROOT, "docs", name), encoding="utf-8") as file:
-        return file.read()
-
-
-def blocks(name):
-    """A page's fenced blocks: what follows the fence, and the text."""
-    return re.findall(r"^```(\S[^\n]*)\n(.*?)^```$", page(name), flags=re.MULTILINE | re.DOTALL)
 
 
 def typed_here(name):
@@ -134,73 +108,39 @@ def policies_are_sound(binary):
     print(f"{count} pieces of policies are sound", flush=True)
 
 
-class Reader:
-    """Somebody who types what a page says, on the host of a daemon."""
-
-    def __init__(self, binary, folder):
-        self.folder, self.policies, self.token = folder, os.path.join(folder, "policies"), ""
-        self.environment = {**os.environ, "BINARY": binary, "POLICIES": self.policies, "KEYROTA_RUNTIME_DIR": folder}
-        for name, store in (("policies", "embedded"), ("edited", AWS)):
-            os.mkdir(os.path.join(folder, name), 0o755)
-            with open(os.path.join(folder, name, "production.yaml"), "w", encoding="utf-8") as file:
-                file.write(POLICY.format(store=store) + VENDOR)
-        self.daemon = Daemon(
-            binary, ["run", "--policies", self.policies, "--state-dir", folder, "--runtime-dir", folder], "production", folder,
-        )
-
-    def waits_until_there_are_keys(self):
-        """The keysets whose keys keyrota makes have theirs."""
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                found = self.daemon.status() if self.daemon.operators("/readyz")[0] == 200 else {}
-                if sum(bool((keyset.get("document") or {}).get("kid")) for keyset in found.values()) == 2:
-                    return
-            except (OSError, SystemExit):
-                pass
-            time.sleep(0.1)
-        raise SystemExit(f"there are no keys:\n{self.daemon.tail()}")
-
-    def types(self, name, line, keyset="user-sessions"):
-        """One command of a page, with its names and places filled in."""
-        print(f"  {name}: $ {line}", flush=True)
-        line = re.sub(r"\bENV/KEYSET\b", f"production/{keyset}", line)
-        line = re.sub(r"\bENV\b", "production", line)
-        line = line.replace("eyJ…", self.token)
-        line = re.sub(r"\bKID\b", "SK-1", line).replace("< FILE", "< secret")
-        line = line.replace("/run/keyrota/", f"{self.folder}/")
-        generation = self.daemon.document("user-sessions")["generation"]
-        line = line.replace('"generation": 7', f'"generation": {generation}')
-        line = line.replace("https://auth.example.com/jwks.json", self.daemon.url("user-sessions"))
-        done = subprocess.run(
-            ["bash", "-c", SHELL + line], cwd=self.folder, env=self.environment, timeout=120, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        # Nobody set this host's clock, so there is none to accept; tests/daemon has the command where there is.
-        idle = " accept " in line and done.returncode == 1 and b"that this verb concerns now" in done.stdout
-        if done.returncode != 0 and not idle:
-            raise SystemExit(f"ended with {done.returncode}:\n{done.stdout.decode()}\nthe daemon's log:\n{self.daemon.tail()}")
-        return done.stdout.decode()
+def places(daemon, keyset="user-sessions"):
+    """What stands on this host for the names and places of the pages."""
+    return {
+        r"\bENV/KEYSET\b": f"production/{keyset}",
+        r"\bENV\b": "production",
+        r"\bKID\b": "SK-1",
+        "< FILE": "< secret",
+        "/run/keyrota/": f"{daemon.folder}/",
+        "https://auth\\.example\\.com/jwks\\.json": daemon.url("user-sessions"),
+    }
 
 
 def types_the_pages(reader):
     """The runbook, then the pages on operations and tokens."""
+    daemon = reader.daemon
     with open(os.path.join(reader.folder, "secret"), "w", encoding="utf-8") as file:
         os.chmod(file.name, 0o600)
         file.write("a secret that a vendor has made, long enough")
     for mark, text in typed_here("runbook.md"):
         for line in commands(mark, text):
-            reader.types("runbook", line, "vendor" if "import" in text else "user-sessions")
-    reader.types("runbook", "keyrota unfreeze ENV/KEYSET")
+            # Nobody set this host's clock, so there is none to accept.
+            reader.types("runbook", line, places(daemon, "vendor" if "import" in text else "user-sessions"), idle="this verb concerns now")
+    reader.types("runbook", "keyrota unfreeze ENV/KEYSET", places(daemon))
+    generation = {'"generation": 7': f'"generation": {daemon.document("user-sessions")["generation"]}'}
     for mark, text in typed_here("operations.md"):
         for line in commands(mark, text):
-            reader.types("operations", line)
-    reader.token = reader.daemon.command("token", "mint", "production/user-sessions", "--sub", "ada")["token"]
+            reader.types("operations", line, places(daemon) | generation)
+    token = daemon.command("token", "mint", "production/user-sessions", "--sub", "ada")["token"]
     with open(os.path.join(reader.folder, "token"), "w", encoding="utf-8") as file:
-        file.write(reader.token)
+        file.write(token)
     for mark, text in typed_here("tokens.md"):
         for line in commands(mark, text):
-            said = reader.types("tokens", line)
+            said = reader.types("tokens", line, places(daemon) | {"eyJ…": token})
             if not said.strip():
                 raise SystemExit(f"nothing was said to {line}")
 
@@ -210,10 +150,9 @@ def moves(reader):
     before = {name: reader.daemon.document(name)["kid"] for name in ("user-sessions", "search")}
     ((mark, text),) = [block for block in typed_here("aws.md") if block[0] == "console migrate"]
     dry_run, *others = commands(mark, text)
-    said = reader.types("aws", dry_run)
-    reader.types("aws", dry_run.split("#")[0].replace(" --dry-run", ""))
-    for line in others:
-        reader.types("aws", line)
+    said = reader.types("aws", dry_run, {})
+    for line in [dry_run.split("#")[0].replace(" --dry-run", ""), *others]:
+        reader.types("aws", line, {})
     after = {name: reader.daemon.document(name)["kid"] for name in before}
     if before != after or "user-sessions" not in said:
         raise SystemExit(f"{before} became {after}: {said}")
@@ -232,9 +171,10 @@ def main():
     os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL_SECRETS_MANAGER=moto.url)
     try:
         with tempfile.TemporaryDirectory(prefix="keyrota-documents-") as folder:
-            reader = Reader(binary, folder)
+            policies = {name: POLICY.format(store=store) + VENDOR for name, store in (("policies", "embedded"), ("edited", AWS))}
+            reader = Reader(binary, folder, "production", policies)
             try:
-                reader.waits_until_there_are_keys()
+                reader.waits_for_keys(["user-sessions", "search"])
                 types_the_pages(reader)
                 moves(reader)
             finally:
