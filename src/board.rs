@@ -54,6 +54,8 @@ pub struct TlsStanding {
     pub certificate: Digest,
     /// When it was taken from its file.
     pub taken_at: Timestamp,
+    /// Until when it is valid.
+    pub expires_at: Timestamp,
     /// Why certificate and key as they stand in their files now are not in force, as a sentence.
     pub refused: Option<String>,
 }

@@ -13,6 +13,7 @@ pub mod verbs;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::board::TlsStanding;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::document::stored::StoredError;
@@ -43,9 +44,39 @@ pub struct TlsReport {
     pub certificate: Digest,
     /// When it was taken from its file.
     pub taken_at: Timestamp,
+    /// Until when it is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// Why certificate and key as they stand in their files now are not in force; absent if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+/// How long before a certificate expires somebody is told: by then, whoever renews it of its own accord has done so.
+pub const RENEWAL_DUE: Span = Span::days(14);
+
+impl TlsReport {
+    /// That of a standing.
+    pub fn of(standing: &TlsStanding) -> Self {
+        let TlsStanding { certificate, taken_at, expires_at, refused } = standing.clone();
+        Self { certificate, taken_at, expires_at: Some(expires_at), refused }
+    }
+
+    /// Until when it is valid, to the minute.
+    pub fn valid_until(&self) -> Option<String> {
+        self.expires_at.map(|at| at.to_utc().format("%Y-%m-%d %H:%MZ").to_string())
+    }
+
+    /// That the certificate has expired or soon will, as a sentence; `None` while there is time.
+    pub fn expiry(&self, now: Timestamp) -> Option<String> {
+        const HINT: &str = "renew it: what stands in its files is taken without a restart";
+        let (at, until) = (self.expires_at?, self.valid_until()?);
+        match at.since(now) {
+            Span::ZERO => Some(format!("the certificate expired at {until}, and clients refuse it; hint: {HINT}")),
+            left if left < RENEWAL_DUE => Some(format!("the certificate expires at {until}, in {}; hint: {HINT}", left.rounded())),
+            _ => None,
+        }
+    }
 }
 
 /// One environment.

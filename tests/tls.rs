@@ -225,6 +225,9 @@ async fn another_pair_is_taken_under_requests_and_none_fails() {
     let after = host.standing();
     assert_ne!((before.certificate, before.taken_at), (after.certificate, after.taken_at));
     assert_eq!((after.refused.as_ref(), host.metric("keyrota_tls_certificate_refused")), (None, "0".to_owned()));
+    // rcgen's certificates are valid until 4096.
+    assert_eq!(after.expires_at, "4096-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(host.metric("keyrota_tls_certificate_expires_timestamp_seconds"), "67090118400");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::environment::{Command, Environment};
 use super::keeping::Keeping;
 use super::policies::Policies;
+use crate::board::TlsStanding;
 use crate::clock::Reading;
 use crate::document::Document;
 use crate::event::Part;
@@ -16,6 +17,7 @@ use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::policy::Target;
 use crate::publish::{ReadBack, Targets as _};
 use crate::reconcile::Status;
+use crate::status_report::TlsReport;
 use crate::status_report::doctor::{DoctorReport, Finding, Verdict};
 use crate::status_report::verbs::Refused;
 use crate::store::{Mark, Revision, Store as _, StoreError, SwapError};
@@ -38,6 +40,7 @@ impl Policies {
             let whose = self.house.embedded.master_key_path().display();
             findings.push(Finding::not_ok(Verdict::Warning, "master key", whose, &says, "`keyrota rekey` goes on, if it was interrupted"));
         }
+        findings.extend(self.house.board.tls.load().as_deref().map(certificate));
         for name in names.into_iter().filter(|name| only.as_ref().is_none_or(|only| only == name)) {
             let (answer, examined) = oneshot::channel();
             if self.send(&name, Command::Examine(answer)).await.is_ok() {
@@ -62,6 +65,21 @@ fn shared(state_dir: &Path, master_key: Option<&Path>) -> Vec<Finding> {
     }
     findings.push(room(state_dir));
     findings
+}
+
+/// Until when clients accept what the verifiers' listener presents, and whether something newer is kept out.
+fn certificate(standing: &TlsStanding) -> Finding {
+    let (report, now, whose) = (TlsReport::of(standing), Reading::now().wall, "TLS of --listen");
+    let broken = if standing.expires_at <= now { Verdict::Broken } else { Verdict::Warning };
+    match (report.expiry(now), &standing.refused) {
+        (Some(expiry), None) => Finding::not_ok(broken, "certificate", whose, &expiry, ""),
+        (None, Some(refused)) => Finding::not_ok(Verdict::Broken, "certificate", whose, refused, "put a pair there that can be used"),
+        (Some(expiry), Some(refused)) => {
+            let says = expiry.split("; hint: ").next().unwrap_or_default();
+            Finding::not_ok(Verdict::Broken, "certificate", whose, &format!("{says}; what is in its files cannot be used: {refused}"), "")
+        }
+        (None, None) => Finding::ok("certificate", whose, format!("valid until {}", report.valid_until().unwrap_or_default())),
+    }
 }
 
 fn private(path: &Path) -> Finding {

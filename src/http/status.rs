@@ -62,8 +62,7 @@ impl Report {
 
     /// The same with how the certificate of the verifiers' listener stands.
     pub fn with_tls(self, standing: Option<&TlsStanding>) -> Self {
-        let report = |s: &TlsStanding| TlsReport { certificate: s.certificate, taken_at: s.taken_at, refused: s.refused.clone() };
-        Self { tls: standing.map(report), ..self }
+        Self { tls: standing.map(TlsReport::of), ..self }
     }
 
     /// The whole report at once.

@@ -6,6 +6,8 @@
 //!
 //! Invariant: no handshake fails because of a change of the files; a connection keeps the certificate that it began with.
 
+mod validity;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -31,7 +33,7 @@ use crate::board::TlsStanding;
 use crate::digest::Digest;
 use crate::metrics::Handshake;
 use crate::secret::SecretBytes;
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 
 /// How long a handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,7 +110,14 @@ struct Looked {
 /// A pair that can be used.
 struct Taken {
     config: Arc<ServerConfig>,
-    certificate: Digest,
+    certificate: Own,
+}
+
+/// The server's own certificate.
+#[derive(Clone, Copy)]
+struct Own {
+    digest: Digest,
+    expires_at: Timestamp,
 }
 
 impl Tls {
@@ -152,7 +161,7 @@ impl Tls {
         if digest == looked.in_force {
             looked.refused = None;
             if let Some(standing) = self.standing().filter(|standing| standing.refused.is_some()) {
-                self.stand(standing.certificate, None);
+                self.stand(Own::of(&standing), None);
                 tracing::info!("the certificate and key in force are in their files again");
             }
             return;
@@ -162,7 +171,7 @@ impl Tls {
                 self.in_force.store(taken.config);
                 *looked = Looked { in_force: digest, refused: None };
                 self.stand(taken.certificate, None);
-                tracing::info!(certificate = %taken.certificate, "took another certificate and key from {}", self.files.certificate.display());
+                tracing::info!(certificate = %taken.certificate.digest, "took another certificate and key from {}", self.files.certificate.display());
             }
             // The other file may be about to be replaced too: told of when it is still so at the next look.
             Err(_) if looked.refused.replace(digest) != Some(digest) => {}
@@ -193,17 +202,17 @@ impl Tls {
         let (says, standing) = (error.to_string(), self.standing());
         if let Some(standing) = standing.filter(|standing| standing.refused.as_ref() != Some(&says)) {
             tracing::warn!("the certificate and key in force are served on, because those in the files cannot be used: {says}");
-            self.stand(standing.certificate, Some(says));
+            self.stand(Own::of(&standing), Some(says));
         }
     }
 
     /// Tells how it stands.
-    fn stand(&self, certificate: Digest, refused: Option<String>) {
+    fn stand(&self, Own { digest, expires_at }: Own, refused: Option<String>) {
         let now = (self.desk.clock)().wall;
-        let before = self.standing().filter(|standing| standing.certificate == certificate);
+        let before = self.standing().filter(|standing| standing.certificate == digest);
         let taken_at = before.map_or(now, |standing| standing.taken_at);
-        self.desk.metrics.tls.stands(taken_at, refused.is_some());
-        self.desk.board.tls.store(Some(Arc::new(TlsStanding { certificate, taken_at, refused })));
+        self.desk.metrics.tls.stands(taken_at, expires_at, refused.is_some());
+        self.desk.board.tls.store(Some(Arc::new(TlsStanding { certificate: digest, taken_at, expires_at, refused })));
     }
 
     async fn shake_hands(self: &Arc<Self>, stream: TcpStream) -> io::Result<Greeted> {
@@ -216,6 +225,12 @@ impl Tls {
         }
         self.look_if_due().await;
         TlsAcceptor::from(self.in_force.load_full()).accept(stream).await.map(|stream| Greeted::Tls(Box::new(stream)))
+    }
+}
+
+impl Own {
+    fn of(standing: &TlsStanding) -> Self {
+        Self { digest: standing.certificate, expires_at: standing.expires_at }
     }
 }
 
@@ -269,7 +284,9 @@ impl PairFiles {
         let Some(own) = chain.first() else {
             return Err(unfit(&self.certificate, "there is no certificate in it".into(), "blocks `CERTIFICATE`, the server's own first"));
         };
-        let certificate = Digest::of(own);
+        let expires_at = validity::expires_at(own)
+            .ok_or_else(|| unfit(&self.certificate, "does not say until when it is valid".into(), "is it an X.509 certificate?"))?;
+        let certificate = Own { digest: Digest::of(own), expires_at };
         let key = PrivateKeyDer::from_pem_slice(key.expose())
             .map_err(|e| unfit(&self.key, format!("no private key: {e}"), "one block `PRIVATE KEY`, not encrypted"))?;
         let pair = CertifiedKey::from_der(chain, key, provider)

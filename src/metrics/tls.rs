@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 pub struct Tls {
     handshakes: IntCounterVec,
     taken_at: Gauge,
+    expires_at: Gauge,
     refused: IntGauge,
 }
 
@@ -50,12 +51,15 @@ impl Tls {
             "When the certificate in force was taken from its file; 0 without --tls-cert.",
         );
         let taken_at = registered(registry, Gauge::new(name, help))?;
+        let (name, help) =
+            ("keyrota_tls_certificate_expires_timestamp_seconds", "Until when the certificate in force is valid; 0 without --tls-cert.");
+        let expires_at = registered(registry, Gauge::new(name, help))?;
         let (name, help) = (
             "keyrota_tls_certificate_refused",
             "1 while certificate and key as they stand in their files cannot be used, so that earlier ones are served on; else 0.",
         );
         let refused = registered(registry, IntGauge::new(name, help))?;
-        Ok(Self { handshakes, taken_at, refused })
+        Ok(Self { handshakes, taken_at, expires_at, refused })
     }
 
     /// A handshake ended.
@@ -64,7 +68,8 @@ impl Tls {
     }
 
     /// How the certificate stands.
-    pub fn stands(&self, taken_at: Timestamp, refused: bool) {
+    pub fn stands(&self, taken_at: Timestamp, expires_at: Timestamp, refused: bool) {
+        self.expires_at.set(expires_at.as_seconds_f64());
         self.taken_at.set(taken_at.as_seconds_f64());
         self.refused.set(refused.into());
     }

@@ -18,7 +18,7 @@ pub struct DoctorReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What: `daemon`, `policy`, `store`, `sealed`, `witness`, `clock`, `targets`, `probes`, `permissions`,
-    /// `aws-permissions`, `master key`, `room`, `rotation`.
+    /// `aws-permissions`, `master key`, `certificate`, `room`, `rotation`.
     pub what: String,
     /// Whose: an environment, a keyset, or a file.
     pub whose: String,

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -12,7 +13,13 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 use crate::http::{self, Answer};
 use crate::process::{Daemon, ENVIRONMENT, Home, deadline, keyrota, passed, rest, until};
+use crate::token;
 use crate::verbs::{CALM, said};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// When the year 2020 began, in seconds since 1970.
+const YEAR_2020: u64 = 1_577_836_800;
 
 /// Puts a new pair for localhost into its files, the certificate first.
 fn renew(home: &Home) -> String {
@@ -21,6 +28,18 @@ fn renew(home: &Home) -> String {
     put(&certificate, &made.cert.pem());
     put(&key, &made.signing_key.serialize_pem());
     made.cert.pem()
+}
+
+/// The same with one that is valid for so many days from now on.
+fn renew_for(home: &Home, days: u32) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    let since_2020 = Duration::from_secs(token::now() - YEAR_2020);
+    params.not_after = params.not_before + since_2020 + DAY * days;
+    let [certificate, file] = files(home);
+    put(&certificate, &params.self_signed(&key).unwrap().pem());
+    put(&file, &key.serialize_pem());
 }
 
 fn files(home: &Home) -> [PathBuf; 2] {
@@ -92,6 +111,35 @@ fn key_sets_are_served_over_tls_while_the_certificate_changes() {
     until(&mut daemon, "a good pair is taken", |d| fetch(d, &[&third]).is_ok());
     assert!(daemon.status()["tls"]["refused"].is_null(), "{}", daemon.status()["tls"]);
     assert!(daemon.terminate().success());
+}
+
+#[test]
+fn a_certificate_that_is_not_renewed_is_told_of() {
+    let home = Home::with(CALM);
+    renew(&home);
+    let mut daemon = spawn(&home);
+    daemon.wait_for(&["sessions"]);
+    let says = |daemon: &Daemon, verb: &str| {
+        let output = keyrota(&[verb], &daemon.runtime);
+        (output.status.code(), said(&output))
+    };
+    let (code, well) = says(&daemon, "doctor");
+    assert!(code == Some(0) && well.contains("valid until 4096-01-01 00:00Z"), "{well}");
+    assert_eq!(says(&daemon, "status").0, Some(0));
+
+    let metric = "keyrota_tls_certificate_expires_timestamp_seconds";
+    for (days, code, sentence) in [(3, 0, "the certificate expires at "), (0, 3, "the certificate expired at ")] {
+        let before = daemon.metric(metric);
+        renew_for(&home, days);
+        until(&mut daemon, "the new certificate is taken", |d| d.metric(metric) != before);
+        for verb in ["status", "doctor"] {
+            until(&mut daemon, "it is told of", |d| says(d, verb).1.contains(sentence));
+            let (exit, text) = says(&daemon, verb);
+            assert!(exit == Some(code) && text.contains("renew it"), "{verb}: {exit:?}: {text}");
+        }
+    }
+    renew(&home);
+    until(&mut daemon, "a renewed one is no matter", |d| says(d, "status").0 == Some(0));
 }
 
 #[test]

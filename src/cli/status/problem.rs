@@ -31,7 +31,7 @@ pub struct Problem {
 
 /// Everything that is wrong, the worst first.
 pub fn problems(report: &StatusReport) -> Vec<Problem> {
-    let mut found: Vec<_> = report.tls.as_ref().and_then(of_tls).into_iter().collect();
+    let mut found: Vec<_> = report.tls.iter().flat_map(|tls| of_tls(tls, report.at)).collect();
     for environment in &report.environments {
         of_environment(environment, &mut found);
         for keyset in &environment.keysets {
@@ -43,12 +43,18 @@ pub fn problems(report: &StatusReport) -> Vec<Problem> {
     found
 }
 
-fn of_tls(tls: &TlsReport) -> Option<Problem> {
-    let refused = tls.refused.as_deref()?;
-    let (why, remedy) = refused.split_once("; hint: ").unwrap_or((refused, "put a pair there that can be used"));
-    let what =
-        format!("another certificate is in its files and cannot be used, so that of {} is served on: {why}", moment::full(tls.taken_at));
-    Some(Problem { severity: Severity::Bad, whose: "TLS of --listen".into(), what, since: None, remedy: remedy.to_owned() })
+fn of_tls(tls: &TlsReport, now: Timestamp) -> impl Iterator<Item = Problem> {
+    let add = |severity, sentence: &str, before: String| {
+        let (why, remedy) = sentence.split_once("; hint: ").unwrap_or((sentence, "put a pair there that can be used"));
+        Problem { severity, whose: "TLS of --listen".into(), what: before + why, since: None, remedy: remedy.to_owned() }
+    };
+    let refused = tls.refused.as_deref().map(|refused| {
+        let taken_at = moment::full(tls.taken_at);
+        add(Severity::Bad, refused, format!("another certificate is in its files and cannot be used, so that of {taken_at} is served on: "))
+    });
+    let severity = if tls.expires_at.is_some_and(|at| at <= now) { Severity::Bad } else { Severity::Notice };
+    let expiry = tls.expiry(now).map(|says| add(severity, &says, String::new()));
+    refused.into_iter().chain(expiry)
 }
 
 fn of_environment(environment: &EnvironmentReport, found: &mut Vec<Problem>) {
