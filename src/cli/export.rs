@@ -1,4 +1,4 @@
-//! `keyrota export`: the active key in the form that a consumer takes. Secrets come from the signer socket, whose own rules say who may
+//! `keyrota export`: the active key in the form that a consumer takes, or the public half of another. Secrets come from the signer socket, whose own rules say who may
 //! have them; what is public comes from the status.
 
 use std::io::IsTerminal as _;
@@ -26,10 +26,14 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<Exit> {
     }
     let document = if args.public { of_status(args)? } else { of_signer_socket(args)? };
     let id = &args.keyset;
-    let Some(active) = document.active.as_ref().map(|active| &active.key) else {
-        bail!("{id} has no active key; hint: `keyrota status {id}` says what it waits for");
+    let key = if let Some(kid) = &args.kid {
+        let key = document.live().map(|live| live.key).find(|key| key.kid == *kid);
+        key.with_context(|| format!("{id} has no living key {kid}; hint: `keyrota status {id}` lists them"))?
+    } else {
+        let active = document.active.as_ref().map(|active| &active.key);
+        active.with_context(|| format!("{id} has no active key; hint: `keyrota status {id}` says what it waits for"))?
     };
-    let text = if args.public { public(args, &document, active)? } else { private(args, &document, active)? };
+    let text = if args.public { public(args, &document, key)? } else { private(args, &document, key)? };
     print(text.expose(), Exit::Done)
 }
 
@@ -53,9 +57,9 @@ fn unknown(id: &KeysetId) -> String {
     format!("there is no keyset {id}; hint: `keyrota status` lists them")
 }
 
-fn public(args: &ExportArgs, document: &Document, active: &Key) -> anyhow::Result<SecretBytes> {
+fn public(args: &ExportArgs, document: &Document, key: &Key) -> anyhow::Result<SecretBytes> {
     let id = &args.keyset;
-    let Some(jwk) = active.public_jwk() else {
+    let Some(jwk) = key.public_jwk() else {
         bail!("{id} has no public half: its keys are secrets; hint: without --public the secret itself is exported");
     };
     let text = match args.format {

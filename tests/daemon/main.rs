@@ -10,6 +10,7 @@ mod backup;
 #[path = "../chance/mod.rs"]
 mod chance;
 mod crash;
+mod cut_over;
 mod doors;
 mod drill;
 mod edge;

@@ -104,6 +104,9 @@ pub struct ExportArgs {
     /// Only what is no secret
     #[arg(long)]
     pub public: bool,
+    /// With --public: this living key instead of the one that signs, such as the next one, for verifiers that are told by hand
+    #[arg(long, value_name = "KID", requires = "public")]
+    pub kid: Option<Kid>,
     /// What the variable with the kid is called, for --format env
     #[arg(long, value_name = "NAME", default_value = "KEYROTA_KID")]
     pub kid_name: String,
