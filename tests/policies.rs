@@ -350,6 +350,18 @@ fn targets_of_every_kind_are_read() {
 }
 
 #[test]
+fn tokens_that_the_shipped_policies_show_in_comments_are_sound() {
+    for (name, shown) in [("development", 3), ("production", 2)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("policies/{name}.yaml"));
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("    # token: ").count(), shown);
+        let (policy, warnings) = parse(&path, &text.replace("    # token: ", "    token: ")).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert_eq!(warnings, [], "{name}");
+        assert_eq!(policy.keysets.values().filter(|keyset| keyset.token.is_some()).count(), shown);
+    }
+}
+
+#[test]
 fn the_policies_that_the_page_on_vendors_shows_are_sound() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors.md")).unwrap();
     let shown: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
