@@ -23,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use forge::KeyForge;
-pub use hmac::{HmacKey, hmac_tag};
+pub use hmac::{HmacKey, HmacTag, hmac_tag};
 pub use inspect::{Refusal, inspect};
 pub use pair::KeyPair;
 

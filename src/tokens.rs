@@ -3,8 +3,10 @@
 //!
 //! Invariant: a key is parsed once, when a [`mint::Minter`] or a [`verify::Verifier`] is made; no token costs that again.
 
+mod claims_set;
 pub mod compact;
 pub mod dpop;
+mod flat_json;
 pub mod key_set;
 pub mod malformed;
 pub mod mint;

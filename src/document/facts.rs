@@ -203,11 +203,16 @@ impl HeldFact {
 }
 
 impl HeldFacts {
+    /// What the document alone promises of one fact at `now`.
+    pub fn promise_of(&self, name: FactName, now: Timestamp) -> Span {
+        self.of(name).in_force(now)
+    }
+
     /// What the document alone promises at `now`.
     pub fn promised(&self, now: Timestamp) -> Facts {
         let mut facts = Facts::default();
         for name in FactName::ALL {
-            *facts.of_mut(name) = self.of(name).in_force(now);
+            *facts.of_mut(name) = self.promise_of(name, now);
         }
         facts
     }

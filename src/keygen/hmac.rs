@@ -51,6 +51,9 @@ pub fn hmac_tag(algorithm: Algorithm, key: &[u8], message: &[u8]) -> Option<Vec<
     Some(hmac::sign(&hmac::Key::new(hash, key), message).as_ref().to_vec())
 }
 
+/// A signature by HMAC.
+pub type HmacTag = hmac::Tag;
+
 /// An HMAC key, ready to sign and to verify. The back end wipes it.
 pub struct HmacKey(hmac::Key);
 
@@ -64,7 +67,7 @@ impl HmacKey {
     }
 
     /// The JWS signature of `message` (RFC 7518 §3.2).
-    pub fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> + use<> {
+    pub fn sign(&self, message: &[u8]) -> HmacTag {
         hmac::sign(&self.0, message)
     }
 

@@ -89,7 +89,7 @@ pub struct CheckReport {
 impl VerifyReport {
     /// The report of a verdict.
     pub fn of(verdict: &Verdict, second: Option<Result<(), String>>, at: Timestamp) -> Self {
-        let checks = verdict.checks.iter().map(|check| {
+        let checks = verdict.checks().map(|check| {
             let (outcome, code, says) = match &check.outcome {
                 Outcome::Passed => ("passed", None, None),
                 Outcome::NotMade => ("not-made", None, None),
@@ -100,12 +100,12 @@ impl VerifyReport {
         Self {
             valid: verdict.is_valid(),
             at,
-            kid: verdict.kid.clone(),
+            kid: verdict.kid.as_ref().map(ToString::to_string),
             state: verdict.state,
             algorithm: verdict.algorithm,
             checks: checks.collect(),
             second_opinion: second.map(|said| said.map_or_else(|why| format!("refused: {why}"), |()| "accepted".to_owned())),
-            claims: verdict.claims().cloned(),
+            claims: verdict.claims(),
         }
     }
 }

@@ -5,16 +5,15 @@
 //!
 //! Invariant: no token lives longer than the lesser of what the policy and the document say, because retention is computed from them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::compact::LONGEST_TOKEN;
 use super::payload::Payload;
-use super::shape::{Shape, Told};
+use super::shape::{self, Constant, Shape, Told};
 use super::signing_key::SigningKey;
 use crate::digest::Digest;
-use crate::document::{Document, HeldFacts};
+use crate::document::{Document, FactName, HeldFacts};
 use crate::key::Algorithm;
 use crate::keygen::KeygenError;
 use crate::name::{KeysetId, Kid};
@@ -181,6 +180,7 @@ impl MintError {
 pub struct Minter {
     key: SigningKey,
     policy: TokenPolicy,
+    constant: Constant,
     shape: Shape,
     /// What the policy says of the longest life.
     stated_ttl: Span,
@@ -203,10 +203,9 @@ impl Minter {
         if !profile.fits(key.algorithm()) {
             return Err(MintError::Algorithm { kid: key.kid().clone(), algorithm: key.algorithm(), profile });
         }
-        // In this order, as vendors' helpers write it. The kid's own alphabet needs no escapes.
-        let header = format!(r#"{{"alg":"{}","typ":"{}","kid":"{}"}}"#, key.algorithm(), shape.typ, key.kid());
-        let header = URL_SAFE_NO_PAD.encode(header) + ".";
-        Ok(Self { key, policy, shape, stated_ttl: token_ttl, held: document.facts.clone(), header })
+        let header = shape::header(key.algorithm(), shape.typ, key.kid()) + ".";
+        let constant = Constant::of(&policy);
+        Ok(Self { key, policy, constant, shape, stated_ttl: token_ttl, held: document.facts.clone(), header })
     }
 
     /// The key that signs.
@@ -226,15 +225,15 @@ impl Minter {
     pub fn mint(&self, request: &MintRequest, now: Timestamp) -> Result<Minted, MintError> {
         let ttl = self.lawful_ttl(request.ttl, now)?;
         if let Some(subject) = &request.subject {
-            let lawful = !subject.trim().is_empty() && subject.len() <= LONGEST_SUBJECT && !subject.chars().any(char::is_control);
-            lawful.then_some(()).ok_or(MintError::Subject)?;
+            lawful_subject(subject).then_some(()).ok_or(MintError::Subject)?;
         }
         self.lawful_claims(request)?;
         let issued_at = now.as_millis().div_euclid(1000);
         let expires_at = issued_at.saturating_add_unsigned(ttl.whole_seconds());
         let mut payload = Payload::new();
-        (self.shape.write)(&mut payload, &Told { policy: &self.policy, request, issued_at, expires_at })?;
-        self.policy.claims.iter().chain(&request.claims).for_each(|(name, value)| payload.value(name, value));
+        (self.shape.write)(&mut payload, &Told { policy: &self.policy, constant: &self.constant, request, issued_at, expires_at })?;
+        payload.members(&self.constant.claims);
+        request.claims.iter().for_each(|(name, value)| payload.value(name, value));
         if let Some(thumbprint) = &request.bound_to {
             payload.value("cnf", &serde_json::json!({ "jkt": thumbprint.to_string() }));
         }
@@ -244,7 +243,7 @@ impl Minter {
 
     /// The longest that a token may live if it is minted at `now`.
     pub fn longest(&self, now: Timestamp) -> Span {
-        let longest = self.stated_ttl.min(self.held.promised(now).token_ttl);
+        let longest = self.stated_ttl.min(self.held.promise_of(FactName::TokenTtl, now));
         self.policy.profile.name().longest().map_or(longest, |most| longest.min(most))
     }
 
@@ -252,7 +251,7 @@ impl Minter {
         // What the policy says by default may be more than the document holds yet: then it is that, if that is anything.
         let usual = || self.policy.default_ttl.min(self.longest(now));
         let asked = asked.unwrap_or_else(|| if usual() < Span::seconds(1) { self.policy.default_ttl } else { usual() });
-        let (policy, document) = (self.stated_ttl, self.held.promised(now).token_ttl);
+        let (policy, document) = (self.stated_ttl, self.held.promise_of(FactName::TokenTtl, now));
         let (longest, profile) = (policy.min(document), self.policy.profile.name());
         match profile.longest() {
             _ if asked < Span::seconds(1) => Err(MintError::TooShortLived(asked)),
@@ -287,12 +286,18 @@ impl Minter {
         }
         let mut token = String::with_capacity(length);
         token.push_str(&self.header);
-        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.key.sign(token.as_bytes(), |signature| URL_SAFE_NO_PAD.encode(signature))?;
+        URL_SAFE_NO_PAD.encode_append(payload, &mut token);
+        let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
-        token.push_str(&signature);
+        URL_SAFE_NO_PAD.encode_append(signature, &mut token);
         Ok(SecretText::new(token))
     }
+}
+
+fn lawful_subject(subject: &str) -> bool {
+    // Most are visible ASCII, which a look at each byte tells.
+    let visible = subject.bytes().fold(!subject.is_empty(), |visible, byte| visible & byte.is_ascii_graphic());
+    subject.len() <= LONGEST_SUBJECT && (visible || (!subject.trim().is_empty() && !subject.chars().any(char::is_control)))
 }
 
 #[cfg(test)]

@@ -16,26 +16,33 @@ pub(super) struct Payload {
 impl Payload {
     /// An object without members.
     pub(super) fn new() -> Self {
-        let mut json = String::with_capacity(256);
+        let mut json = String::with_capacity(512);
         json.push('{');
         Self { json }
     }
 
+    /// Members that were written before; nothing if there are none.
+    pub(super) fn members(&mut self, written: &Members) {
+        if !written.0.is_empty() {
+            self.comma();
+            self.json.push_str(&written.0);
+        }
+    }
+
     /// A member that is a text.
-    pub(super) fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
+    pub(super) fn text(&mut self, name: &'static str, value: &str) {
+        self.plain_name(name);
         quoted(&mut self.json, value);
     }
 
     /// A member that is a moment, in seconds since 1970 (`NumericDate`, RFC 7519 §2).
-    pub(super) fn seconds(&mut self, name: &str, value: i64) {
-        self.name(name);
-        // Writing into a String cannot fail.
-        let _ = write!(self.json, "{value}");
+    pub(super) fn seconds(&mut self, name: &'static str, value: i64) {
+        self.plain_name(name);
+        self.json.push_str(itoa::Buffer::new().format(value));
     }
 
     /// A member that is a text, or a list if there are several (`aud`, RFC 7519 §4.1.3); none if there is none.
-    pub(super) fn texts(&mut self, name: &str, values: &[String]) {
+    pub(super) fn texts(&mut self, name: &'static str, values: &[String]) {
         match values {
             [] => {}
             [one] => self.text(name, one),
@@ -58,14 +65,35 @@ impl Payload {
         self.json
     }
 
+    /// What stands in it so far, to be written into others.
+    pub(super) fn into_members(self) -> Members {
+        Members(self.json[1..].into())
+    }
+
     fn name(&mut self, name: &str) {
-        if self.json.len() > 1 {
-            self.json.push(',');
-        }
+        self.comma();
         quoted(&mut self.json, name);
         self.json.push(':');
     }
+
+    /// A name of ours, which needs no escapes.
+    #[inline]
+    fn plain_name(&mut self, name: &'static str) {
+        self.json.push_str(if self.json.len() > 1 { ",\"" } else { "\"" });
+        self.json.push_str(name);
+        self.json.push_str("\":");
+    }
+
+    fn comma(&mut self) {
+        if self.json.len() > 1 {
+            self.json.push(',');
+        }
+    }
 }
+
+/// Members that are the same in every token: written once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Members(Box<str>);
 
 fn write_value(json: &mut String, value: &Value) {
     match value {
@@ -84,6 +112,7 @@ fn write_value(json: &mut String, value: &Value) {
             json.push('}');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {
+            // Writing into a String cannot fail.
             let _ = write!(json, "{value}");
         }
     }
@@ -104,7 +133,8 @@ fn list<'v, T: 'v>(json: &mut String, items: impl Iterator<Item = &'v T>, each: 
 fn quoted(json: &mut String, text: &str) {
     json.push('"');
     // Nearly every text goes over as it is.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    let plain = |byte: &u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+    if text.bytes().filter(plain).count() == text.len() {
         json.push_str(text);
     } else {
         text.chars().for_each(|c| escaped(json, c));

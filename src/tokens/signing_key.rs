@@ -2,7 +2,7 @@
 //! signature, and has no ES512.
 
 use crate::key::{Algorithm, Key, Material};
-use crate::keygen::{HmacKey, KeyPair, KeygenError};
+use crate::keygen::{HmacKey, HmacTag, KeyPair, KeygenError};
 use crate::name::Kid;
 
 /// A key that is ready to sign. Never shown: neither half has a `Debug` that tells anything.
@@ -17,6 +17,21 @@ pub struct SigningKey {
 enum Kind {
     Pair(KeyPair),
     Hmac(Box<HmacKey>),
+}
+
+/// A JWS signature.
+pub(super) enum Signature {
+    Pair(Vec<u8>),
+    Hmac(HmacTag),
+}
+
+impl AsRef<[u8]> for Signature {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Pair(octets) => octets,
+            Self::Hmac(tag) => tag.as_ref(),
+        }
+    }
 }
 
 impl SigningKey {
@@ -52,14 +67,14 @@ impl SigningKey {
         }
     }
 
-    /// The JWS signature of `message`, handed to `take`.
+    /// The JWS signature of `message`.
     ///
     /// # Errors
     /// The back end failed; not expected.
-    pub(super) fn sign<T>(&self, message: &[u8], take: impl FnOnce(&[u8]) -> T) -> Result<T, KeygenError> {
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Signature, KeygenError> {
         Ok(match &self.kind {
-            Kind::Pair(pair) => take(&pair.sign(message)?),
-            Kind::Hmac(key) => take(key.sign(message).as_ref()),
+            Kind::Pair(pair) => Signature::Pair(pair.sign(message)?),
+            Kind::Hmac(key) => Signature::Hmac(key.sign(message)),
         })
     }
 }

@@ -8,17 +8,20 @@
 mod claims;
 mod verdict;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 pub use verdict::{Check, CheckName, Outcome, Verdict};
 
-use super::compact::{Compact, Header};
+use super::claims_set::{Claim, ClaimsSet};
+use super::compact::{self, Header, Parts};
+use super::malformed::Malformed;
 use super::rejection::{Rejection, quoted};
-use super::shape::Shape;
+use super::shape::{self, Shape};
 use crate::digest::Digest;
-use crate::document::{Document, End, HeldFacts, StateName};
+use crate::document::{Document, End, FactName, HeldFacts, StateName};
 use crate::jwk::{PublicJwk, VerifyingKey};
 use crate::key::{Algorithm, Key, Material};
 use crate::keygen::HmacKey;
@@ -41,6 +44,8 @@ pub struct Expected {
 /// Verifies the tokens of one keyset.
 pub struct Verifier {
     keys: BTreeMap<Kid, Known>,
+    /// What headers say that begin as a token of these keys usually does: the same text says the same each time.
+    headers: BTreeMap<Box<str>, Header>,
     gone: BTreeMap<Kid, StateName>,
     revoked: Vec<Digest>,
     expected: Expected,
@@ -67,6 +72,14 @@ pub(in crate::tokens) enum Source {
     Secret(SecretText),
 }
 
+/// A well-formed token.
+struct Read<'t> {
+    header: Cow<'t, Header>,
+    claims: ClaimsSet,
+    signed: &'t [u8],
+    signature: Vec<u8>,
+}
+
 /// By how much clocks may differ.
 enum Tolerance {
     Held(Box<HeldFacts>),
@@ -83,9 +96,11 @@ impl Expected {
 impl Verifier {
     /// Makes ready to verify with the live keys of a document: staged ones too, since another replica may have let one sign already.
     pub fn of(document: &Document, expected: Expected) -> Self {
-        let keys = document.live().filter_map(|live| Some((live.key.kid.clone(), Known::of(live.key, live.state)?))).collect();
+        let keys: BTreeMap<_, _> =
+            document.live().filter_map(|live| Some((live.key.kid.clone(), Known::of(live.key, live.state)?))).collect();
         let state = |end: &End| end.state();
         Self {
+            headers: usual_headers(&keys, &expected),
             keys,
             gone: document.tombstones.iter().map(|tombstone| (tombstone.kid.clone(), state(&tombstone.end))).collect(),
             revoked: document.revoked_kids(),
@@ -96,8 +111,9 @@ impl Verifier {
 
     /// Makes ready to verify with a key set from elsewhere, on clocks that differ by at most `skew`.
     pub fn of_key_set(keys: Vec<PublicJwk>, expected: Expected, skew: Span) -> Self {
-        let keys = keys.into_iter().map(|jwk| (jwk.kid.clone(), Known::public(jwk, None))).collect();
-        Self { keys, gone: BTreeMap::new(), revoked: Vec::new(), expected, tolerance: Tolerance::Fixed(skew) }
+        let keys: BTreeMap<_, _> = keys.into_iter().map(|jwk| (jwk.kid.clone(), Known::public(jwk, None))).collect();
+        let headers = usual_headers(&keys, &expected);
+        Self { keys, headers, gone: BTreeMap::new(), revoked: Vec::new(), expected, tolerance: Tolerance::Fixed(skew) }
     }
 
     /// What it expects.
@@ -107,16 +123,28 @@ impl Verifier {
 
     /// Judges a token at `now`.
     pub fn verify(&self, token: &str, now: Timestamp) -> Verdict {
-        let compact = match Compact::parse(token) {
-            Ok(compact) => compact,
-            Err(malformed) => return Verdict::malformed(malformed),
+        match self.read(token) {
+            Ok(read) => self.judge(read, now),
+            Err(malformed) => Verdict::malformed(malformed),
+        }
+    }
+
+    fn read<'t>(&'t self, token: &'t str) -> Result<Read<'t>, Malformed> {
+        let parts = Parts::of(token)?;
+        let header = match self.headers.get(parts.header) {
+            Some(header) => Cow::Borrowed(header),
+            None => Cow::Owned(compact::lawful_header(parts.header)?),
         };
-        let mut verdict = Verdict::well_formed(&compact.header);
-        match self.find(&compact.header) {
+        Ok(Read { header, claims: parts.claims()?, signed: parts.signed.as_bytes(), signature: parts.signature()? })
+    }
+
+    fn judge(&self, read: Read<'_>, now: Timestamp) -> Verdict {
+        let mut verdict = Verdict::well_formed(&read.header);
+        match self.find(&read.header) {
             Ok((kid, known)) => {
                 verdict.known(kid, known.state, known.algorithm);
                 verdict.add(CheckName::Key, Ok(()));
-                self.signed(known, &compact, &mut verdict);
+                signed(known, &read, &mut verdict);
             }
             Err(rejection) => {
                 verdict.add(CheckName::Key, Err(rejection));
@@ -124,9 +152,9 @@ impl Verifier {
                 verdict.skip(CheckName::Signature);
             }
         }
-        self.typed(compact.header.typ.as_deref(), &mut verdict);
-        claims::judge(&compact.claims, &self.expected, self.skew(now), now, &mut verdict);
-        verdict.with_claims(compact.claims)
+        self.typed(read.header.typ.as_deref(), &mut verdict);
+        claims::judge(&read.claims, &self.expected, self.skew(now), now, &mut verdict);
+        verdict.with_claims(read.claims)
     }
 
     fn find(&self, header: &Header) -> Result<(&Kid, &Known), Rejection> {
@@ -141,23 +169,6 @@ impl Verifier {
             Some(state) => Err(Rejection::KeyGone { kid: quoted(said), state: *state }),
             None => Err(Rejection::UnknownKid(quoted(said).trim_matches('`').to_owned())),
         }
-    }
-
-    #[allow(clippy::unused_self)] // reads better beside typed
-    fn signed(&self, known: &Known, compact: &Compact<'_>, verdict: &mut Verdict) {
-        let (said, is) = (compact.header.alg, known.algorithm);
-        if said != is {
-            verdict.add(CheckName::Algorithm, Err(Rejection::Algorithm { said, is }));
-            verdict.skip(CheckName::Signature);
-            return;
-        }
-        verdict.add(CheckName::Algorithm, Ok(()));
-        let verifies = match &known.parsed {
-            None => Err(Rejection::KeyDamaged(verdict.kid.clone().unwrap_or_default())),
-            Some(parsed) if parsed.verifies(compact.signed(), compact.signature()) => Ok(()),
-            Some(_) => Err(Rejection::Signature),
-        };
-        verdict.add(CheckName::Signature, verifies);
     }
 
     /// The type, with or without `application/`, in whatever case (RFC 7515 §4.1.9).
@@ -179,7 +190,7 @@ impl Verifier {
 
     fn skew(&self, now: Timestamp) -> Span {
         match &self.tolerance {
-            Tolerance::Held(facts) => facts.promised(now).clock_skew,
+            Tolerance::Held(facts) => facts.promise_of(FactName::ClockSkew, now),
             Tolerance::Fixed(skew) => *skew,
         }
     }
@@ -188,6 +199,29 @@ impl Verifier {
     pub(super) fn known(&self, header: &Header) -> Option<&Known> {
         self.find(header).ok().map(|(_, known)| known)
     }
+}
+
+/// What the headers say that keyrota itself would write for these keys.
+fn usual_headers(keys: &BTreeMap<Kid, Known>, expected: &Expected) -> BTreeMap<Box<str>, Header> {
+    let typ = expected.profile.as_ref().map_or("JWT", |profile| Shape::of(profile).typ);
+    let written = keys.iter().map(|(kid, known)| shape::header(known.algorithm, typ, kid));
+    written.filter_map(|header| Some((header.as_str().into(), compact::lawful_header(&header).ok()?))).collect()
+}
+
+fn signed(known: &Known, read: &Read<'_>, verdict: &mut Verdict) {
+    let (said, is) = (read.header.alg, known.algorithm);
+    if said != is {
+        verdict.add(CheckName::Algorithm, Err(Rejection::Algorithm { said, is }));
+        verdict.skip(CheckName::Signature);
+        return;
+    }
+    verdict.add(CheckName::Algorithm, Ok(()));
+    let verifies = match &known.parsed {
+        None => Err(Rejection::KeyDamaged(verdict.kid.as_ref().map(ToString::to_string).unwrap_or_default())),
+        Some(parsed) if parsed.verifies(read.signed, &read.signature) => Ok(()),
+        Some(_) => Err(Rejection::Signature),
+    };
+    verdict.add(CheckName::Signature, verifies);
 }
 
 impl Known {
@@ -220,11 +254,11 @@ impl Parsed {
 }
 
 /// A claim as text, for a sentence.
-fn shown(value: Option<&Value>) -> String {
-    match value {
+fn shown(claim: Option<Claim<'_>>) -> String {
+    match claim {
         None => "nobody".to_owned(),
-        Some(Value::String(text)) => quoted(text),
-        Some(other) => quoted(&other.to_string()),
+        Some(Claim::Text(text)) => quoted(text),
+        Some(other) => quoted(&Value::from(other).to_string()),
     }
 }
 

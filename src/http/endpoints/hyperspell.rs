@@ -122,7 +122,7 @@ fn accepted(room: &Room, served: &Served, token: &str) -> Result<Accepted, Refus
     let claims = verdict.claims().ok_or_else(refused)?;
     let user = claims.get("sub").and_then(Value::as_str).ok_or_else(Refused::credential)?;
     let seconds = claims.get("exp").and_then(Value::as_u64).ok_or_else(Refused::credential)?;
-    Ok((user.to_owned(), Timestamp::EPOCH + Span::seconds(seconds), claims.clone()))
+    Ok((user.to_owned(), Timestamp::EPOCH + Span::seconds(seconds), claims))
 }
 
 /// A token with an origin is for requests from there alone.

@@ -42,9 +42,8 @@ async fn judged(room: &Room, asked: &Asked, body: Body) -> Result<Response, Refu
     let body = match verdict {
         None => inactive("kid_unknown", "the keyset has no key"),
         Some(verdict) => match (verdict.claims(), verdict.rejection()) {
-            (Some(claims), _) => match binding::required(presented, claims) {
+            (Some(mut active), _) => match binding::required(presented, &active) {
                 Ok(_) => {
-                    let mut active = claims.clone();
                     let scheme = if presented == Presented::DPoP { "DPoP" } else { "Bearer" };
                     let own = [("active", json!(true)), ("token_type", json!(scheme)), ("kid", json!(verdict.kid))];
                     active.extend(own.map(|(name, value)| (name.to_owned(), value)));

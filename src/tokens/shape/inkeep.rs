@@ -10,7 +10,7 @@ pub(super) const SHAPE: Shape = Shape {
     required: &["iss", "aud", "integrationId"],
     write: |payload, told| {
         told.issuer(payload);
-        payload.texts("aud", &told.policy.audience);
+        told.audience(payload);
         if let Profile::Inkeep { integration_id } = &told.policy.profile {
             payload.text("integrationId", integration_id);
         }

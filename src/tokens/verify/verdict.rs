@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::claims_set::ClaimsSet;
 use super::super::compact::Header;
 use super::super::malformed::Malformed;
 use super::super::rejection::Rejection;
@@ -37,6 +38,21 @@ pub enum CheckName {
 }
 
 impl CheckName {
+    /// Every check.
+    pub const ALL: [Self; 11] = [
+        Self::Form,
+        Self::Key,
+        Self::Algorithm,
+        Self::Signature,
+        Self::Type,
+        Self::Issuer,
+        Self::Audience,
+        Self::Expiry,
+        Self::NotBefore,
+        Self::IssuedAt,
+        Self::Claims,
+    ];
+
     /// As it is shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,63 +95,93 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The key that it names and that is known.
-    pub kid: Option<String>,
+    pub kid: Option<Kid>,
     /// That key's state; `None` if it is not known, or the key set does not tell.
     pub state: Option<StateName>,
     /// The algorithm: the key's, or what the header says of a key that is not known.
     pub algorithm: Option<Algorithm>,
-    /// Every check.
-    pub checks: Vec<Check>,
-    claims: Map<String, Value>,
+    passed: Checks,
+    not_made: Checks,
+    /// In the order of the checks.
+    failed: Vec<(CheckName, Rejection)>,
+    claims: ClaimsSet,
+}
+
+/// A set of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Checks(u16);
+
+impl Checks {
+    const fn with(self, name: CheckName) -> Self {
+        Self(self.0 | 1 << name as u16)
+    }
+
+    const fn has(self, name: CheckName) -> bool {
+        self.0 & 1 << name as u16 != 0
+    }
 }
 
 impl Verdict {
     pub(super) fn malformed(malformed: Malformed) -> Self {
-        let checks = vec![Check { name: CheckName::Form, outcome: Outcome::Failed(malformed.into()) }];
-        Self { kid: None, state: None, algorithm: None, checks, claims: Map::new() }
+        let mut verdict = Self::of(None);
+        verdict.add(CheckName::Form, Err(malformed.into()));
+        verdict
     }
 
     pub(super) fn well_formed(header: &Header) -> Self {
-        let mut checks = Vec::with_capacity(11);
-        checks.push(Check { name: CheckName::Form, outcome: Outcome::Passed });
-        Self { kid: None, state: None, algorithm: Some(header.alg), checks, claims: Map::new() }
+        let mut verdict = Self::of(Some(header.alg));
+        verdict.add(CheckName::Form, Ok(()));
+        verdict
+    }
+
+    fn of(algorithm: Option<Algorithm>) -> Self {
+        let (passed, not_made) = (Checks::default(), Checks::default());
+        Self { kid: None, state: None, algorithm, passed, not_made, failed: Vec::new(), claims: ClaimsSet::default() }
     }
 
     pub(super) fn known(&mut self, kid: &Kid, state: Option<StateName>, algorithm: Algorithm) {
-        self.kid = Some(kid.as_str().to_owned());
+        self.kid = Some(kid.clone());
         self.state = state;
         self.algorithm = Some(algorithm);
     }
 
     pub(super) fn add(&mut self, name: CheckName, result: Result<(), Rejection>) {
-        let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::Passed);
-        self.checks.push(Check { name, outcome });
+        match result {
+            Ok(()) => self.passed = self.passed.with(name),
+            Err(rejection) => self.failed.push((name, rejection)),
+        }
     }
 
     pub(super) fn skip(&mut self, name: CheckName) {
-        self.checks.push(Check { name, outcome: Outcome::NotMade });
+        self.not_made = self.not_made.with(name);
     }
 
-    pub(super) fn with_claims(self, claims: Map<String, Value>) -> Self {
+    pub(super) fn with_claims(self, claims: ClaimsSet) -> Self {
         Self { claims, ..self }
     }
 
     /// Whether the token is accepted: nothing failed, and the signature was looked at.
     pub fn is_valid(&self) -> bool {
-        let signed = self.checks.iter().any(|check| check.name == CheckName::Signature && check.outcome == Outcome::Passed);
-        signed && self.rejection().is_none()
+        self.passed.has(CheckName::Signature) && self.failed.is_empty()
     }
 
     /// The first reason not to accept it.
     pub fn rejection(&self) -> Option<&Rejection> {
-        self.checks.iter().find_map(|check| match &check.outcome {
-            Outcome::Failed(rejection) => Some(rejection),
-            Outcome::Passed | Outcome::NotMade => None,
+        self.failed.first().map(|(_, rejection)| rejection)
+    }
+
+    /// Every check that came into question, and how it ended.
+    pub fn checks(&self) -> impl Iterator<Item = Check> {
+        CheckName::ALL.into_iter().filter_map(|name| {
+            let failed = self.failed.iter().find(|(of, _)| *of == name).map(|(_, rejection)| Outcome::Failed(rejection.clone()));
+            let passed = self.passed.has(name).then_some(Outcome::Passed);
+            let not_made = self.not_made.has(name).then_some(Outcome::NotMade);
+            failed.or(passed).or(not_made).map(|outcome| Check { name, outcome })
         })
     }
 
     /// What the token claims, if it is accepted. What others claim is worth nothing, so it is not given out.
-    pub fn claims(&self) -> Option<&Map<String, Value>> {
-        self.is_valid().then_some(&self.claims)
+    pub fn claims(&self) -> Option<Map<String, Value>> {
+        self.is_valid().then(|| self.claims.to_map())
     }
 }
