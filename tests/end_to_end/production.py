@@ -7,9 +7,11 @@ Usage: production.py BINARY     (from any folder; needs what tests/requirements-
 import base64
 import datetime
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,8 @@ from daemon import Daemon
 from followers import Followers, SecretVerifier, Signer, Verifier
 from service import CREDENTIALS, Moto, secret_document
 
-POLICY = os.path.join(os.path.dirname(__file__), "..", "..", "policies", "production.yaml")
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
+POLICY = os.path.join(ROOT, "policies", "production.yaml")
 PREFIX = "keyrota/production/"
 # What each wait of the policy becomes; the others are facts of production that stay, or have no place in a life of seconds.
 SECONDS = {"rotate_every": "40s", "verifier_refresh": "4s", "signer_refresh": "3s", "clock_skew": "1s", "token_ttl": "8s"}
@@ -35,6 +38,18 @@ def today(text):
     if count != 1:
         raise SystemExit(f"the policy names {count} days of inception")
     return begun
+
+
+def documented():
+    """What docs/aws.md has a reader type: what is exported, and how the daemon is started. Its moto is the one that runs here."""
+    with open(os.path.join(ROOT, "docs", "aws.md"), encoding="utf-8") as file:
+        (block,) = re.findall(r"^```console first-day\n(.*?)^```$", file.read(), flags=re.MULTILINE | re.DOTALL)
+    moto, *lines = [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
+    if f"moto[server]=={importlib.metadata.version('moto')}" not in moto:
+        raise SystemExit(f"docs/aws.md installs another moto: {moto}")
+    exports = dict(word.split("=", 1) for words in lines if words[0] == "export" for word in words[1:])
+    (command,) = [words for words in lines if words[0] == "keyrota"]
+    return exports, command[1:]
 
 
 def in_seconds(text):
@@ -51,15 +66,16 @@ def in_seconds(text):
     return yaml.safe_dump(policy)
 
 
-def start(binary, folder, name, text):
-    """A daemon of its own with that policy."""
+def start(binary, folder, name, text, typed=("run", "--policies", "policies")):
+    """A daemon of its own with that policy, by that command in a folder of its own."""
     home = os.path.join(folder, name)
     for part in ("policies", "runtime"):
         os.makedirs(os.path.join(home, part), mode=0o700)
     with open(os.path.join(home, "policies", "production.yaml"), "w", encoding="utf-8") as file:
         file.write(text)
     runtime = os.path.join(home, "runtime")
-    arguments = ["run", "--policies", os.path.join(home, "policies"), "--state-dir", os.path.join(home, "state"), "--runtime-dir", runtime]
+    places = {"policies": os.path.join(home, "policies")}
+    arguments = [places.get(word, word) for word in typed] + ["--state-dir", os.path.join(home, "state"), "--runtime-dir", runtime]
     return Daemon(binary, arguments, "production", runtime)
 
 
@@ -88,11 +104,12 @@ def check_online(binary, policies, url):
 
 
 def first_day(binary, folder, text):
-    """As it is: every keyset is there, announced to verifiers, and waits the time that replicas need to see it."""
+    """As it is, started as docs/aws.md says: every keyset is there, is announced to verifiers, and waits until replicas have seen it."""
     moto = Moto()
-    os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL_SECRETS_MANAGER=moto.url)
+    exports, typed = documented()
+    os.environ.update(CREDENTIALS, **(exports | {"AWS_ENDPOINT_URL_SECRETS_MANAGER": moto.url}))
     names = set(yaml.safe_load(text)["keysets"])
-    daemon = start(binary, folder, "first-day", today(text))
+    daemon = start(binary, folder, "first-day", today(text), typed)
     try:
         def published():
             if daemon.operators("/readyz")[0] != 200:
