@@ -491,25 +491,6 @@ fn a_folder_is_read_whole() {
 }
 
 /// Who may ask for tokens over the network is settled before anybody asks.
-/// Every policy on the pages about tokens is one, whole or as the keysets of one.
-#[test]
-fn the_policies_of_the_docs_are_lawful() {
-    for (page, least) in [("tokens.md", 3), ("vendors.md", 2)] {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page)).unwrap();
-        let blocks: Vec<&str> = text.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-        assert!(blocks.len() >= least, "{page}: {} policies", blocks.len());
-        for block in blocks {
-            let whole = block.starts_with("version: 1\n");
-            let defaults = "defaults: { token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 5m }";
-            let policy = if whole { block.to_owned() } else { format!("version: 1\nenvironment: production\n{defaults}\n{block}") };
-            let environment = policy.lines().find_map(|line| line.strip_prefix("environment: ")).unwrap();
-            if let Err(faults) = parse(Path::new(&format!("{environment}.yaml")), &policy) {
-                panic!("{page}: {faults:?}\n{policy}");
-            }
-        }
-    }
-}
-
 /// What seals refresh tokens is a keyset for that alone, whose keys are kept for as long as the tokens live.
 #[test]
 fn refresh_tokens_are_sealed_by_a_keyset_of_their_own() {

@@ -1,5 +1,9 @@
 //! Refresh tokens over the network: who may use them, for what, until when; and what operators take back.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use keyrota::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -258,6 +262,31 @@ fn replicas_and_restarts_know_them_and_what_was_taken_back() {
     assert_eq!(daemon.document("refresh").unwrap()["revoked_grants"].as_array().unwrap().len(), 1, "what it makes needless is gone");
     let trail = said(&keyrota(&["audit", "tail", "--state-dir", home.folder("state").to_str().unwrap()], &daemon.runtime));
     assert!(trail.contains("revoke refresh tokens given to callers of other"), "{trail}");
+}
+
+/// Every verb of docs/tokens.md does what stands beside it, as it stands there but for the environment's name.
+#[test]
+fn the_verbs_of_the_docs_are_done() {
+    let (_home, daemon) = calm();
+    let key = api_key(&daemon, "partner");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tokens.md")).unwrap();
+    let block = page.split("```sh refresh\n").nth(1).unwrap().split("```").next().unwrap();
+    let dies = [true, true, false];
+    assert_eq!(block.lines().count(), dies.len());
+    for (line, dies) in block.lines().zip(dies) {
+        let refresh = given(&daemon, "users", &key, "user-7");
+        let line = line.replacen("keyrota ", "\"$KEYROTA\" ", 1).replacen(" production/", " fast/", 1);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("{line} --yes")]).env_clear();
+        let output = shell.env("KEYROTA", env!("CARGO_BIN_EXE_keyrota")).env("KEYROTA_RUNTIME_DIR", &daemon.runtime).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", said(&output));
+        assert_eq!(using(&daemon, "users", &key, &refresh)["code"] == "refresh_revoked", dies, "{line}");
+        // What was given within the skew of the clocks counts as given before: what is given next is to be later than that.
+        let end = now() + 1;
+        while now() <= end {
+            rest();
+        }
+    }
 }
 
 /// What sealed them is taken back as any key, and with it all that it sealed.
