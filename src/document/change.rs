@@ -49,7 +49,7 @@ pub enum IllegalChange {
     NoKey,
     /// As many revocations of refresh tokens as a document has room for.
     #[error(
-        "the keyset holds {MOST} revocations of refresh tokens already; hint: revoke more at once (--caller, --all), or wait until the first of them are over"
+        "the keyset holds {MOST} revocations of refresh tokens already; hint: --all takes the place of the others; or wait until the first of them are over"
     )]
     GrantsFull,
     /// The private half is gone.
