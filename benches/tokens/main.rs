@@ -111,6 +111,7 @@ impl Work {
             default_ttl: Span::minutes(15),
             claims: std::collections::BTreeMap::default(),
             serving: None,
+            refresh: None,
         };
         let minter = Minter::new(&document, Some(&policy), Span::hours(1)).unwrap();
         let verifier = Verifier::of(&document, Expected::by(&policy));
