@@ -152,6 +152,7 @@ fn main() {
             default_ttl: Span::minutes(15),
             claims: std::collections::BTreeMap::default(),
             serving: None,
+            refresh: None,
         };
         let minter = Minter::new(&document, Some(&policy), Span::hours(1)).unwrap();
         let request = MintRequest { subject: Some("user-0123456789".to_owned()), ..MintRequest::default() };

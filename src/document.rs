@@ -11,6 +11,7 @@ pub mod change;
 pub mod facts;
 pub mod history;
 pub mod intents;
+pub mod revoked_grants;
 pub mod stored;
 mod thrift;
 
@@ -19,6 +20,7 @@ use std::collections::BTreeSet;
 pub use facts::{FactName, Facts, HeldFacts};
 pub use history::{Change, HistoryEntry, Trigger};
 pub use intents::{Freeze, Intent, Intents, Journey, Moved};
+pub use revoked_grants::{Grants, RevokedGrants};
 
 use crate::digest::Digest;
 use crate::jwk::{JwkSet, PublicJwk};
@@ -57,6 +59,8 @@ pub struct Document {
     pub facts: HeldFacts,
     /// What operators asked for and has not happened yet.
     pub intents: Intents,
+    /// The refresh tokens that are accepted no more, if this keyset seals some. Bounded.
+    pub revoked_grants: Vec<RevokedGrants>,
     /// Digests of the key specifications that have brought a rotation forward, so that two replicas with different policies
     /// cannot take turns for ever.
     pub started_specs: Vec<Digest>,
@@ -271,6 +275,7 @@ impl Document {
             spent_kids: BTreeSet::new(),
             facts: HeldFacts::default(),
             intents: Intents::default(),
+            revoked_grants: Vec::new(),
             started_specs: Vec::new(),
             stated: None,
             rotated_at: None,
@@ -372,6 +377,9 @@ impl Document {
         }
         if let Some(gone) = self.tombstones.iter().find(|t| kids.contains(&t.kid)) {
             return Err(format!("kid {} is both alive and gone", gone.kid));
+        }
+        if self.revoked_grants.len() > revoked_grants::MOST {
+            return Err(format!("{} revocations of refresh tokens, more than {}", self.revoked_grants.len(), revoked_grants::MOST));
         }
         if kids.len() > MOST_LIVE_KEYS {
             return Err(format!("{} live keys, more than {MOST_LIVE_KEYS}", kids.len()));

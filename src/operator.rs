@@ -11,7 +11,7 @@ pub use preview::{Preview, preview};
 
 use crate::digest::Digest;
 use crate::document::change::{Cause, Draft, IllegalChange, Promise};
-use crate::document::{Document, Freeze, Incoming, Intent, Trigger};
+use crate::document::{Document, Freeze, Grants, Incoming, Intent, Trigger};
 use crate::key::Key;
 use crate::name::{Generation, Kid};
 use crate::rules::Rules;
@@ -45,6 +45,13 @@ pub enum Verb {
     Approve {
         /// Which.
         kid: Kid,
+    },
+    /// Refresh tokens that were given up to a moment are accepted no more.
+    RevokeGrants {
+        /// Which.
+        whom: Grants,
+        /// Given up to when; `None`: now.
+        before: Option<Timestamp>,
     },
     /// The clock is right: times in the future are set to now.
     AcceptClock,
@@ -135,6 +142,7 @@ impl Verb {
             Self::Freeze { .. } => "freeze",
             Self::Unfreeze => "unfreeze",
             Self::Approve { .. } => "approve",
+            Self::RevokeGrants { .. } => "token revoke",
             Self::AcceptClock | Self::AcceptDocument { .. } => "accept",
             Self::Restored { .. } => "restored",
             Self::Init => "init",
@@ -144,7 +152,9 @@ impl Verb {
 
     const fn trigger(&self) -> Trigger {
         match self {
-            Self::Revoke { .. } | Self::Compromise | Self::RotateNow | Self::Restored { .. } => Trigger::Emergency,
+            Self::Revoke { .. } | Self::RevokeGrants { .. } | Self::Compromise | Self::RotateNow | Self::Restored { .. } => {
+                Trigger::Emergency
+            }
             Self::Import { .. } => Trigger::Import,
             _ => Trigger::Operator,
         }
@@ -185,6 +195,8 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
     let cause = Cause { now, trigger: verb.trigger(), reason: intent.reason.clone(), by: Some(intent.by.clone()) };
     let promise = Promise { propagation: waits.propagation, retention: waits.retention };
     let mut draft = Draft::of(document, Some(document.digest()), cause, promise);
+    // Where the clock was set back, what was revoked before may lie ahead.
+    let up_to_now = || document.revoked_grants.iter().map(|entry| entry.before).fold(now, Timestamp::max);
     if rules.in_force() {
         draft.note_stated(rules.stated());
     }
@@ -213,6 +225,7 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
         Verb::Freeze { until } => draft.freeze(Some(Freeze { until: *until, intent })),
         Verb::Unfreeze => draft.freeze(None),
         Verb::Approve { kid } => draft.approve(kid, intent)?,
+        Verb::RevokeGrants { whom, before } => draft.revoke_grants(whom.clone(), before.unwrap_or_else(up_to_now))?,
         Verb::AcceptClock => draft.reset_future_times(),
         Verb::AcceptDocument { revoked, seen } => {
             draft.accept(*seen);
@@ -225,6 +238,10 @@ pub fn apply(document: &Document, verb: &Verb, rules: &Rules, intent: Intent, ne
     if let Some(key) = new_key {
         draft.stage(key)?;
         draft.note_spec(rules.spec.digest());
+    }
+    // What was taken back may not stand in a document from elsewhere or from earlier: everything counts as taken back.
+    if rules.seals && document.is_stored() && matches!(verb, Verb::AcceptDocument { .. } | Verb::Restored { .. }) {
+        draft.revoke_grants(Grants::All, up_to_now())?;
     }
     // The first document holds the facts from its first moment.
     if !document.is_stored()

@@ -39,7 +39,7 @@ pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfil
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
 pub use target::{AlgoliaTarget, Audience, AwsSecretTarget, ExecTarget, FileTarget, InkeepAgentsTarget, STATE_DIR, Target, TargetFormat};
-pub use token::{Caller, Profile, ProfileName, Rate, Serving, Subjects, TokenPolicy};
+pub use token::{Caller, Profile, ProfileName, Rate, Refresh, Serving, Subjects, TokenPolicy};
 pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
 
@@ -119,6 +119,9 @@ pub struct KeysetPolicy {
     /// What the tokens look like that keyrota mints with it; `None`: it mints none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenPolicy>,
+    /// Whether refresh tokens of other keysets are sealed with its keys: their policies say so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub seals: bool,
     /// Why figures that would otherwise be refused are accepted.
     pub unsafe_reason: Option<String>,
     /// Names the meaning of this keyset's policy, with the store's facts in it.
@@ -311,6 +314,7 @@ fn keysets(root: &Node, store: &StoreConfig, report: &mut Report) -> BTreeMap<Ke
         }
     }
     token::check_callers(keysets, resolver.report);
+    token::check_sealing(keysets, &mut found, resolver.report);
     let idle = !resolver.default_excuse_used;
     if let Some(excuse) = defaults.and_then(|d| d.get("unsafe")).filter(|excuse| idle && excuse.sound) {
         report.warning(&excuse.place, "excuses nothing: all figures are acceptable without it", "remove it");

@@ -61,6 +61,9 @@ pub struct Rules {
     /// reports hold nothing up.
     #[serde(default)]
     pub uptake_bound: Option<Span>,
+    /// Whether refresh tokens are sealed with its keys.
+    #[serde(default)]
+    pub seals: bool,
     /// Whether other hosts write to the same store.
     pub shared_store: bool,
     /// What is looked at from outside before a key signs.
@@ -100,6 +103,7 @@ impl Rules {
             mode: policy.mode,
             verifier: policy.verifier,
             uptake_bound: policy.uptake_bound,
+            seals: policy.seals,
             shared_store: store.is_shared(),
             probed: Probed::by(&policy.probes),
             standing: Standing::InForce,
@@ -160,6 +164,7 @@ impl Rules {
             mode: Mode::Manual,
             verifier: VerifierShape::Overlapping,
             uptake_bound: None,
+            seals: false,
             shared_store: true,
             probed: Probed::default(),
             standing: Standing::Orphaned,

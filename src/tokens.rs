@@ -9,6 +9,7 @@ pub mod key_set;
 pub mod malformed;
 pub mod mint;
 mod payload;
+pub mod refresh;
 pub mod rejection;
 pub mod second_opinion;
 mod shape;

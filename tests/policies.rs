@@ -513,6 +513,57 @@ fn a_folder_is_read_whole() {
 }
 
 /// Who may ask for tokens over the network is settled before anybody asks.
+/// What seals refresh tokens is a keyset for that alone, whose keys are kept for as long as the tokens live.
+#[test]
+fn refresh_tokens_are_sealed_by_a_keyset_of_their_own() {
+    let parsed = |refresh: &str, sealing: &str| {
+        let keyset =
+            format!("algorithm: ES256, token: {{ profile: generic, serve: true, callers: [{{ keyset: p, subjects: ['*'] }}], {refresh} }}");
+        let text = format!(
+            "version: 1\nenvironment: t\ndefaults: {{ token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 5m }}\nkeysets:\n  p: {{ algorithm: api-key }}\n  k: {{ {keyset} }}\n  s: {{ {sealing} }}\n"
+        );
+        parse(Path::new("t.yaml"), &text)
+    };
+    let (refresh, sealing) = ("refresh: { ttl: 20d, sealed_by: s }", "algorithm: HS256, token_ttl: 20d");
+    let (policy, _) = parsed(refresh, sealing).unwrap();
+    assert!(keyset(&policy, "s").seals && !keyset(&policy, "k").seals);
+    let stated = keyset(&policy, "k").token.as_ref().unwrap().refresh.as_ref().unwrap();
+    assert_eq!((stated.ttl, stated.sealed_by.as_str()), (Span::days(20), "s"));
+    assert_ne!(keyset(&policy, "s").digest, keyset(&parsed("rate: 1/1s", sealing).unwrap().0, "s").digest);
+    for (refresh, sealing, fault) in [
+        (refresh, "algorithm: ES256, token_ttl: 20d", "t.yaml:6: keysets.k.token.refresh.sealed_by: `s` is ES256"),
+        (refresh, "algorithm: api-key", "sealed_by: `s` is api-key"),
+        (
+            refresh,
+            "algorithm: HS256, token_ttl: 479h",
+            "t.yaml:6: keysets.k.token.refresh.ttl: 20d is more than 19d23h, the `token_ttl` of `s`",
+        ),
+        (refresh, "algorithm: HS256, token_ttl: 20d, signers: [{ user: app }]", "`s` has signers"),
+        (refresh, "algorithm: HS256, token_ttl: 20d, publish: [{ file: { path: /srv/s.json, format: document } }]", "`s` is published"),
+        (refresh, "algorithm: HS256, token_ttl: 20d, token: { profile: generic }", "`s` mints tokens"),
+        (refresh, "algorithm: HS256, token_ttl: 20d, source: external", "`s` gets its keys from elsewhere"),
+        ("refresh: { ttl: 20d, sealed_by: ss }", sealing, "there is no keyset `ss` in this environment; hint: did you mean s?"),
+        ("refresh: { ttl: 0s, sealed_by: s }", sealing, "refresh.ttl: 0s is less than 1s"),
+        ("refresh: { ttl: 20d }", sealing, "refresh.sealed_by: is missing"),
+    ] {
+        let faults = parsed(refresh, sealing).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].to_string().contains(fault), "{refresh} {sealing}: {faults:?}");
+    }
+    for (token, fault) in [
+        ("{ profile: generic, refresh: { ttl: 1h, sealed_by: s } }", "says how tokens are served, and they are not"),
+        (
+            "{ profile: amigo, serve: true, callers: [{ keyset: p, subjects: ['*'] }], refresh: { ttl: 1h, sealed_by: s } }",
+            "clients of `amigo` know no refresh tokens",
+        ),
+    ] {
+        let text = format!(
+            "version: 1\nenvironment: t\ndefaults: {{ token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 5m }}\nkeysets: {{ p: {{ algorithm: api-key }}, s: {{ algorithm: HS256 }}, k: {{ algorithm: ES256, token: {token} }} }}\n"
+        );
+        let faults = parse(Path::new("t.yaml"), &text).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].to_string().contains(fault), "{token}: {faults:?}");
+    }
+}
+
 #[test]
 fn callers_present_api_keys_of_the_same_environment() {
     let served = |token: &str| {

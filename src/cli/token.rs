@@ -13,7 +13,7 @@ use super::args::token::{InspectArgs, MintArgs, TokenCommand, VerifyArgs};
 use super::client::{Answer, Client, ClientError};
 use super::exit::Exit;
 use super::style::Look;
-use super::{print, say, status};
+use super::{print, say, status, verbs};
 use crate::clock::Reading;
 use crate::https::{Ask, Fetch as _, HttpsClient, Request};
 use crate::secret::{SecretBytes, SecretText};
@@ -41,6 +41,7 @@ pub fn token(command: &TokenCommand) -> anyhow::Result<Exit> {
         TokenCommand::Mint(args) => mint(args),
         TokenCommand::Verify(args) => verify(args),
         TokenCommand::Inspect(args) => inspect(args),
+        TokenCommand::Revoke(args) => verbs::ask(&args.asked(Reading::now().wall), &args.flags),
     }
 }
 

@@ -57,6 +57,7 @@ const fn needs_reason(verb: &VerbAsked) -> bool {
         verb,
         VerbAsked::Rotate { now: true }
             | VerbAsked::Revoke { .. }
+            | VerbAsked::RevokeGrants { .. }
             | VerbAsked::Compromise
             | VerbAsked::Freeze { .. }
             | VerbAsked::Restored
@@ -138,6 +139,7 @@ impl Environment {
             VerbAsked::Freeze { until } => Verb::Freeze { until: *until },
             VerbAsked::Unfreeze => Verb::Unfreeze,
             VerbAsked::Approve { kid } => Verb::Approve { kid: kid.clone() },
+            VerbAsked::RevokeGrants { whom, before } => Verb::RevokeGrants { whom: whom.clone(), before: *before },
             VerbAsked::Accept { clock: true } => Verb::AcceptClock,
             VerbAsked::Accept { clock: false } => Verb::AcceptDocument { revoked: Vec::new(), seen: Generation(0) },
             VerbAsked::Restored => Verb::Restored { revoked: Vec::new(), seen: Generation(0) },

@@ -12,6 +12,7 @@ use super::{Active, Change, Document, End, Generation, HistoryEntry, Incoming, L
 use super::{HeldFacts, Retiring, Stage, StateName, Stated, Tombstone, Trigger};
 use crate::digest::Digest;
 use crate::document::history::HISTORY_LENGTH;
+use crate::document::revoked_grants::MOST;
 use crate::key::Key;
 use crate::name::Kid;
 use crate::time::{Span, Timestamp};
@@ -46,6 +47,11 @@ pub enum IllegalChange {
     /// A new key was decided on, and none was handed in.
     #[error("a new key was to be staged, and none was made; hint: this is a fault of keyrota's: please report it")]
     NoKey,
+    /// As many revocations of refresh tokens as a document has room for.
+    #[error(
+        "the keyset holds {MOST} revocations of refresh tokens already; hint: --all takes the place of the others; or wait until the first of them are over"
+    )]
+    GrantsFull,
     /// The private half is gone.
     #[error("the private half of key {0} has been erased; hint: go forward with `keyrota rotate`")]
     Erased(Kid),
@@ -112,6 +118,7 @@ impl Draft {
         }
         document.generation = document.generation.next();
         document.updated_at = document.updated_at.max(cause.now);
+        document.revoked_grants.retain(|entry| cause.now < entry.until);
         let said = document.history.iter().rev().find(|entry| *entry.reason == *cause.reason);
         let reason = said.map_or_else(|| cause.reason.into(), |entry| Arc::clone(&entry.reason));
         let (generation, at, trigger) = (document.generation, cause.now, cause.trigger);

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Active, Document, End, HeldFacts, HistoryEntry, Incoming, Intents, LiveKey, Retiring, Stage, StateName, Stated, Tombstone};
+use super::{Active, Document, End, HeldFacts, HistoryEntry, Incoming, Intents, LiveKey, Retiring, RevokedGrants, Stage};
+use super::{StateName, Stated, Tombstone};
 use crate::digest::Digest;
 use crate::jwk::{JwkSet, PublicJwk};
 use crate::key::{Algorithm, Key, KeyClass, Material, Origin};
@@ -68,6 +69,8 @@ struct StoredDocument<'a> {
     spent_kids: Vec<Digest>,
     facts: Cow<'a, HeldFacts>,
     intents: Cow<'a, Intents>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    revoked_grants: Cow<'a, [RevokedGrants]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     started_specs: Vec<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,6 +141,10 @@ enum StoredEnd {
     },
 }
 
+fn is_empty(entries: &[RevokedGrants]) -> bool {
+    entries.is_empty()
+}
+
 /// Names the schema that was found, but no more of it than fits on a line.
 fn other_schema(found: &str) -> StoredError {
     StoredError::OtherSchema(found.chars().take(64).collect())
@@ -169,6 +176,7 @@ impl Document {
             spent_kids: self.spent_kids.iter().copied().collect(),
             facts: Cow::Borrowed(&self.facts),
             intents: Cow::Borrowed(&self.intents),
+            revoked_grants: Cow::Borrowed(&self.revoked_grants),
             started_specs: self.started_specs.clone(),
             stated: self.stated.clone(),
             rotated_at: self.rotated_at,
@@ -176,7 +184,7 @@ impl Document {
             history: Cow::Borrowed(&self.history),
         };
         // Room for the whole, so that no half-written copy is left behind by a growing buffer; and not much more, because it is wiped.
-        let notes = stored.tombstones.len() + stored.lineage.len() + stored.history.len();
+        let notes = stored.tombstones.len() + stored.lineage.len() + stored.history.len() + stored.revoked_grants.len();
         let certificates: usize = self.live().filter_map(|l| l.key.public_jwk()?.x5c.as_ref()).map(|[der]| der.len()).sum();
         let keys: usize = self.live().map(|l| 2048 + l.key.bits as usize).sum();
         let mut bytes = Vec::with_capacity(8192 + 2 * keys + 3 * certificates + 320 * notes + 48 * stored.spent_kids.len());
@@ -269,6 +277,7 @@ impl StoredDocument<'_> {
             spent_kids: self.spent_kids.into_iter().collect(),
             facts: self.facts.into_owned(),
             intents: self.intents.into_owned(),
+            revoked_grants: self.revoked_grants.into_owned(),
             started_specs: self.started_specs,
             stated: self.stated,
             rotated_at: self.rotated_at,

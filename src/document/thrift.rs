@@ -13,6 +13,7 @@ impl Document {
         self.incoming.shrink_to_fit();
         self.retiring.shrink_to_fit();
         self.tombstones.shrink_to_fit();
+        self.revoked_grants.shrink_to_fit();
         self.started_specs.shrink_to_fit();
         self.lineage.shrink_to_fit();
         self.history.shrink_to_fit();

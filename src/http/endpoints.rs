@@ -16,6 +16,7 @@ mod openapi;
 mod pace;
 mod plain;
 mod proofs;
+mod refresh;
 mod refused;
 
 use std::sync::Arc;

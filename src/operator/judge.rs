@@ -33,6 +33,7 @@ pub fn judge(document: &Document, verb: &Verb, rules: &Rules, now: Timestamp) ->
         Verb::Freeze { until } => case.freeze(*until),
         Verb::Unfreeze => case.unfreeze(),
         Verb::Approve { kid } => case.approve(kid),
+        Verb::RevokeGrants { before, .. } => case.revoke_grants(*before),
         Verb::AcceptClock if document.latest_record() <= now => Err(pointless(
             format!("no time in {} lies in the future", case.id),
             format!("`keyrota status {}` says what it waits for", case.id),
@@ -228,6 +229,28 @@ impl Case<'_> {
         if incoming && self.rules.mode == Mode::Auto && intents.hold.is_none() {
             let what = format!("key {kid} of {id} needs no approval: its policy says `mode: auto`");
             return Err(pointless(what, format!("`keyrota status {id}` says what it waits for")));
+        }
+        Ok(())
+    }
+
+    fn revoke_grants(&self, before: Option<Timestamp>) -> Result<(), Refusal> {
+        let id = &self.id;
+        if !self.rules.seals {
+            let what = format!("no refresh tokens are sealed with {id}");
+            return Err(pointless(what, "name the keyset that `token.refresh.sealed_by` names"));
+        }
+        let before = before.unwrap_or(self.now);
+        if before > self.now {
+            let what = format!("{before} is still to come, and what is not given yet cannot be taken back");
+            return Err(pointless(what, "leave --before away, which means now"));
+        }
+        let facts = self.document.facts.promised(self.now);
+        if before + facts.token_ttl + facts.clock_skew * 2 <= self.now {
+            let what = format!(
+                "every refresh token that was given up to {before} has expired: none of {id} lives longer than {}",
+                facts.token_ttl
+            );
+            return Err(pointless(what, "leave --before away, which means now"));
         }
         Ok(())
     }

@@ -218,6 +218,19 @@ fn notes(before: &Document, after: &Document, verb: &Verb, rules: &Rules) -> Vec
             }
             notes.push("revocations, `compromise` and a missing active key go on in spite of it".to_owned());
         }
+        Verb::RevokeGrants { .. } => {
+            notes.extend(after.revoked_grants.last().map(|entry| {
+                format!(
+                    "refresh tokens {} up to {} are refused by every replica within {}",
+                    entry.whom,
+                    entry.before,
+                    after.facts.promised(entry.before).store_refresh
+                )
+            }));
+            notes.push("access tokens that were got with them are accepted until they expire".to_owned());
+            let (kept, most) = (after.revoked_grants.len(), crate::document::revoked_grants::MOST);
+            notes.push(format!("{kept} of at most {most} such revocations are kept, each until everything that it is about has expired"));
+        }
         Verb::AcceptClock => {
             notes.push("times that lie in the future are set to now, and what waited for them waits anew".to_owned());
         }

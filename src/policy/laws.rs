@@ -3,7 +3,7 @@
 //! Pure arithmetic over one keyset's figures. Every broken law is a sentence with the numbers in it. Nothing here knows YAML.
 
 use super::profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH};
-use crate::document::{Facts, MOST_LIVE_KEYS};
+use crate::document::{Facts, MOST_LIVE_KEYS, revoked_grants};
 use crate::key::{Algorithm, KeyClass, KeySpec};
 use crate::time::Span;
 
@@ -212,6 +212,8 @@ pub(super) fn document_size(spec: &KeySpec, keys: u64) -> usize {
     const AROUND_A_KEY: usize = 1200;
     /// History, tombstones, facts with what drains, intents, lineage and the flat fields' names.
     const AROUND_ALL: usize = 24 * 1024;
+    /// As many revocations of refresh tokens as there may be, which only secrets seal.
+    const REVOKED_GRANTS: usize = revoked_grants::MOST * revoked_grants::LONGEST;
     // PKCS#8 PEM of the private half, and the public half as a JWK.
     let (private, public) = match spec {
         KeySpec::Pair { rsa_bits, algorithm, certificate, .. } => {
@@ -231,7 +233,8 @@ pub(super) fn document_size(spec: &KeySpec, keys: u64) -> usize {
     };
     // The JWK stands in `jwks` and beside its key; the active key's halves stand at the top once more.
     let each = AROUND_A_KEY + private + 2 * public;
-    AROUND_ALL + private + 2 * public + usize::try_from(keys).unwrap_or(usize::MAX).saturating_mul(each)
+    let revoked = if spec.class() == KeyClass::Hmac { REVOKED_GRANTS } else { 0 };
+    AROUND_ALL + revoked + private + 2 * public + usize::try_from(keys).unwrap_or(usize::MAX).saturating_mul(each)
 }
 
 #[cfg(test)]

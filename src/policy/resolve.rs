@@ -133,6 +133,7 @@ impl Resolver<'_> {
             verifier: raw.verifier.unwrap_or(VerifierShape::Overlapping),
             uptake_bound,
             token,
+            seals: false,
             unsafe_reason: reason,
             digest: crate::digest::Digest::of(b""),
             spec,

@@ -1,6 +1,7 @@
 //! `token:` of a keyset: what the tokens that keyrota mints with it look like, each field held to what the profile's verifiers take.
 
 mod profile;
+mod refresh;
 mod serving;
 
 use std::borrow::Cow;
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use profile::{Profile, ProfileName};
+use refresh::RawRefresh;
+pub use refresh::Refresh;
+pub(super) use refresh::check_sealing;
 use serving::RawCaller;
 pub(super) use serving::check_callers;
 pub use serving::{Caller, Rate, Serving, Subjects};
@@ -45,6 +49,9 @@ pub struct TokenPolicy {
     /// How they are served over the network; `None`: they are minted on the sockets alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
+    /// The refresh tokens that are given beside them; `None`: none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
 }
 
 /// `token:` as it is written.
@@ -71,6 +78,8 @@ pub(super) struct RawToken {
     /// With `serve: true`: how often each API key may ask, of each replica. Default: 600/1m.
     #[schemars(with = "Option<super::leaf::RateText>")]
     pub rate: Option<String>,
+    /// With `serve: true`, for generic and at+jwt: refresh tokens are given beside the tokens.
+    pub refresh: Option<RawRefresh>,
 }
 
 /// Whom tokens are for.
@@ -145,8 +154,9 @@ pub(super) fn resolve(raw: Option<&RawToken>, keyset: &Node, around: &Around, re
     let default_ttl = default_ttl(raw, node, around, report);
     let claims = claims(raw, node, report);
     let serving = serving::resolve(raw, node, report);
+    let refresh = refresh::resolve(raw, node, report);
     (report.faults.len() == before).then_some(())?;
-    Some(TokenPolicy { profile: profile?, issuer, audience, default_ttl, claims, serving })
+    Some(TokenPolicy { profile: profile?, issuer, audience, default_ttl, claims, serving, refresh })
 }
 
 /// Whether a text can be an issuer, an audience or the like (`StringOrURI`, RFC 7519 §2).

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ErrorReport;
 use crate::digest::Digest;
+use crate::document::Grants;
 use crate::key::Algorithm;
 use crate::name::{EnvironmentName, Generation, KeysetName, Kid};
 use crate::operator::{ImportRole, Preview};
@@ -55,6 +56,11 @@ pub enum VerbAsked {
     Approve {
         kid: Kid,
     },
+    RevokeGrants {
+        whom: Grants,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Timestamp>,
+    },
     Accept {
         #[serde(default)]
         clock: bool,
@@ -101,6 +107,7 @@ impl VerbAsked {
             Self::Freeze { .. } => "freeze",
             Self::Unfreeze => "unfreeze",
             Self::Approve { .. } => "approve",
+            Self::RevokeGrants { .. } => "token revoke",
             Self::Accept { .. } => "accept",
             Self::Restored => "restored",
             Self::Init => "init",

@@ -134,6 +134,7 @@ fn rules(store_refresh: Span) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         uptake_bound: None,
+        seals: false,
         shared_store: true,
         probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,

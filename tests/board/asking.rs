@@ -187,6 +187,7 @@ impl Host {
             default_ttl: Span::minutes(5),
             claims: BTreeMap::new(),
             serving: Some(Serving { callers, rate: Rate::default() }),
+            refresh: None,
         };
         let manner = Manner { token: Some(Arc::new(token)), token_ttl: Span::hours(1), ..Manner::default() };
         environment.keyset("hooks").unwrap().set_manner(manner);

@@ -58,6 +58,7 @@ pub fn rules(algorithm: Algorithm) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         uptake_bound: None,
+        seals: false,
         shared_store: false,
         probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use keyrota::digest::Digest;
 use keyrota::key::{Algorithm, KeySpec, KidFormat};
@@ -23,9 +24,10 @@ defaults: { token_ttl: 1h, verifier_refresh: 15m, signer_refresh: 5m }
 keysets:
   partner: { algorithm: api-key, secret_format: { prefix: pk_ } }
   other: { algorithm: api-key, secret_format: { prefix: pk_ } }
+  refresh: { algorithm: HS256 }
   users:
     algorithm: ES256
-    token: { profile: generic, serve: true, callers: [{ keyset: partner, subjects: ["user-*", root] }], claims: { plan: pro } }
+    token: { profile: generic, serve: true, callers: [{ keyset: partner, subjects: ["user-*", root] }], claims: { plan: pro }, refresh: { ttl: 1h, sealed_by: refresh } }
   api:
     algorithm: RS256
     rsa_bits: 2048
@@ -48,7 +50,7 @@ keysets:
     algorithm: ES256
     token: { profile: generic }
 "#;
-const KEYSETS: [&str; 8] = ["partner", "other", "users", "api", "seldom", "chat", "memory", "quiet"];
+const KEYSETS: [&str; 9] = ["partner", "other", "refresh", "users", "api", "seldom", "chat", "memory", "quiet"];
 
 fn calm() -> (Home, Daemon) {
     let home = Home::with(CALM);
@@ -57,20 +59,20 @@ fn calm() -> (Home, Daemon) {
 }
 
 /// The API key of a keyset that its signers present now.
-fn api_key(daemon: &Daemon, keyset: &str) -> String {
+pub fn api_key(daemon: &Daemon, keyset: &str) -> String {
     daemon.document(keyset).unwrap()["secret"].as_str().unwrap().to_owned()
 }
 
-fn ask(daemon: &Daemon, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+pub fn ask(daemon: &Daemon, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
     http::request(daemon.verifiers, method, &format!("/{ENVIRONMENT}{path}"), headers, body).unwrap()
 }
 
-fn ask_json(daemon: &Daemon, path: &str, key: &str, body: &Value) -> Answer {
+pub fn ask_json(daemon: &Daemon, path: &str, key: &str, body: &Value) -> Answer {
     ask(daemon, "POST", path, &[&format!("Authorization: Bearer {key}"), "Content-Type: application/json"], &body.to_string())
 }
 
 /// What it claims, once it was held against the key set.
-fn claims(daemon: &Daemon, keyset: &str, text: &str) -> Value {
+pub fn claims(daemon: &Daemon, keyset: &str, text: &str) -> Value {
     let claims = jsonwebtoken::dangerous::insecure_decode_claims::<Value>(text).unwrap();
     let kid = jsonwebtoken::decode_header(text).unwrap().kid.unwrap();
     let token = Token { keyset: keyset.to_owned(), kid, text: text.to_owned(), expires: claims["exp"].as_u64().unwrap() };
@@ -292,13 +294,13 @@ fn standard_clients_find_the_endpoints() {
 }
 
 /// A client with a key of its own.
-struct Client {
-    pair: KeyPair,
+pub struct Client {
+    pub pair: KeyPair,
     jwk: Value,
 }
 
 impl Client {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let spec = KeySpec::Pair { algorithm: Algorithm::ES256, rsa_bits: 2048, kid: KidFormat::Uuid, certificate: None };
         let key = generate(&spec, "2026-03-01T12:00:00Z".parse().unwrap()).unwrap();
         let pair = KeyPair::from_pkcs8_pem(key.secret().unwrap(), Algorithm::ES256).unwrap();
@@ -306,8 +308,10 @@ impl Client {
         Self { pair, jwk }
     }
 
-    fn proof(&self, method: &str, url: &str, nonce: Option<&str>, token: Option<&str>) -> String {
-        let mut claims = json!({ "jti": format!("{}-{method}-{url}", now()), "htm": method, "htu": url, "iat": now() });
+    pub fn proof(&self, method: &str, url: &str, nonce: Option<&str>, token: Option<&str>) -> String {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let jti = MADE.fetch_add(1, Ordering::Relaxed);
+        let mut claims = json!({ "jti": format!("{}-{jti}", now()), "htm": method, "htu": url, "iat": now() });
         let more = [("nonce", nonce.map(str::to_owned)), ("ath", token.map(|token| Digest::of(token.as_bytes()).to_string()))];
         for (name, value) in more {
             if let Some(value) = value {
@@ -365,6 +369,37 @@ fn a_token_is_bound_to_the_key_that_is_proven() {
     assert_eq!(me(&[&presented, &proof]).json()["code"], "replayed");
 }
 
+/// On every address of the host, without TLS: key sets are served, and nothing that is secret, whoever asks and from where.
+#[test]
+fn nothing_secret_travels_in_the_clear() {
+    let home = Home::with(CALM);
+    let mut daemon = Daemon::spawn_open(&home);
+    daemon.wait_for(&KEYSETS);
+    let key = api_key(&daemon, "partner");
+    assert_eq!(daemon.verifiers("users").unwrap().status, 200);
+    for (method, path) in [
+        ("POST", "/users/token"),
+        ("POST", "/users/introspect"),
+        ("POST", "/nosuch/token"),
+        ("POST", "/chat/v1/acme/user/signin_with_api_key"),
+        ("POST", "/memory/auth/user_token"),
+        ("GET", "/memory/auth/me"),
+    ] {
+        let headers = [format!("x-api-key: {key}"), "x-user-id: user-7".to_owned(), "X-As-User: user-7".to_owned()];
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let answer = ask(
+            &daemon,
+            method,
+            path,
+            &headers,
+            if method == "POST" { r#"{"sub": "user-7", "user_id": "user-7", "token": "x"}"# } else { "" },
+        );
+        assert_eq!((answer.status, answer.text().contains("exposed")), (403, true), "{method} {path}: {}", answer.text());
+        assert!(answer.text().contains("--tls-cert") && !answer.text().contains("eyJ"), "{}", answer.text());
+    }
+    assert!(daemon.said().contains("tokens are not served on 0.0.0.0:"), "{}", daemon.said());
+}
+
 /// What clients know is the proxy: neither the address that is listened on nor what a request says of its host.
 #[test]
 fn behind_a_proxy_everything_is_under_its_origin() {
@@ -388,6 +423,8 @@ fn behind_a_proxy_everything_is_under_its_origin() {
 #[test]
 fn the_requests_of_the_docs_are_answered() {
     let (_home, daemon) = calm();
+    let refresh = ask_json(&daemon, "/users/token", &api_key(&daemon, "partner"), &json!({ "sub": "user-7" })).json();
+    let refresh = refresh["refresh_token"].as_str().unwrap().to_owned();
     let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tokens.md")).unwrap();
     let document = daemon.document("partner").unwrap();
     let text = |name: &str| document[name].as_str().unwrap().to_owned();
@@ -397,14 +434,14 @@ fn the_requests_of_the_docs_are_answered() {
         let line = line.replace("https://keys.example.com", &format!("http://{}", daemon.verifiers));
         let output = Command::new("sh")
             .args(["-c", &line.replacen("curl ", "curl --silent --show-error --fail-with-body ", 1)])
-            .envs([("KEY", text("secret")), ("KEY_ID", text("kid"))])
+            .envs([("KEY", text("secret")), ("KEY_ID", text("kid")), ("REFRESH", refresh.clone())])
             .output()
             .unwrap();
         let answered = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && serde_json::from_str::<Value>(&answered).is_ok(), "{line}: {answered} {output:?}");
         run += 1;
     }
-    assert_eq!(run, 6, "the page's requests were found");
+    assert_eq!(run, 7, "the page's requests were found");
 }
 
 /// Signing keys and API keys change over every few seconds; callers go on with the API key that they read a moment ago.

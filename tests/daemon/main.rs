@@ -22,6 +22,7 @@ mod lives;
 mod probes;
 mod process;
 mod programs;
+mod refresh;
 mod refusals;
 mod rekey;
 mod reload;

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -77,12 +78,24 @@ struct Spawn {
     arguments: Vec<OsString>,
     /// Every environment of the folder, not only that of most tests.
     every: bool,
+    socket: Socket,
+}
+
+/// The verifiers' listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Socket {
+    /// On loopback.
+    Own,
+    /// On every address of the host.
+    Open,
+    /// On loopback, and handed over as systemd does (`sd_listen_fds(3)`).
+    Handed,
 }
 
 impl Spawn {
     fn of(home: &Home) -> Self {
         let (policies, state) = (home.folder("policies"), home.folder("state"));
-        Self { policies, state, environment: Vec::new(), arguments: Vec::new(), every: false }
+        Self { policies, state, environment: Vec::new(), arguments: Vec::new(), every: false, socket: Socket::Own }
     }
 }
 
@@ -114,14 +127,28 @@ impl Daemon {
         Self::launch(Spawn { arguments, ..Spawn::of(home) }, home.folder("runtime"))
     }
 
+    /// The same, listening on every address of the host.
+    pub fn spawn_open(home: &Home) -> Self {
+        Self::launch(Spawn { socket: Socket::Open, ..Spawn::of(home) }, home.folder("runtime"))
+    }
+
+    /// The same with further arguments and a socket that was opened before it started.
+    pub fn spawn_handed(home: &Home, arguments: &[&OsStr]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::launch(Spawn { socket: Socket::Handed, arguments, ..Spawn::of(home) }, home.folder("runtime"))
+    }
+
     fn launch(spawn: Spawn, runtime: PathBuf) -> Self {
         let (verifiers, operators) = (free_address(), free_address());
         let log = runtime.with_extension("log");
         let out = fs::File::create(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_keyrota"))
+        let open = spawn.socket == Socket::Open;
+        let listen = if open { SocketAddr::from((Ipv4Addr::UNSPECIFIED, verifiers.port())) } else { verifiers };
+        let (mut command, stdin) = spawn.socket.command(verifiers);
+        let child = command
             .arg("run")
             .args(if spawn.every { &[][..] } else { &["--environment", ENVIRONMENT] })
-            .args(["--listen", &verifiers.to_string(), "--metrics-listen", &operators.to_string()])
+            .args(["--listen", &listen.to_string(), "--metrics-listen", &operators.to_string()])
             .arg("--policies")
             .arg(&spawn.policies)
             .arg("--state-dir")
@@ -131,7 +158,7 @@ impl Daemon {
             .args(&spawn.arguments)
             .env_clear()
             .envs(spawn.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(out.try_clone().unwrap())
             .stderr(out)
             .spawn()
@@ -255,6 +282,19 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Socket {
+    /// What starts a daemon with such a socket, and its standard input.
+    fn command(self, address: SocketAddr) -> (Command, Stdio) {
+        let binary = env!("CARGO_BIN_EXE_keyrota");
+        if self != Self::Handed {
+            return (Command::new(binary), Stdio::null());
+        }
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=verifiers exec \"$0\" \"$@\"", binary]);
+        (shell, OwnedFd::from(TcpListener::bind(address).unwrap()).into())
     }
 }
 

@@ -36,13 +36,18 @@ fn put(path: &Path, text: &str) {
 
 /// Starts it as docs/operations.md says, with these files.
 fn spawn(home: &Home) -> Daemon {
+    let said = arguments(home);
+    Daemon::spawn_saying(home, &said.iter().map(OsStr::new).collect::<Vec<_>>())
+}
+
+fn arguments(home: &Home) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("keyrota run --tls-cert ")).expect("the command of the docs");
     let [certificate, key] = files(home).map(|path| path.to_str().unwrap().to_owned());
     let line = line.replace("/etc/keyrota/tls/fullchain.pem", &certificate).replace("/etc/keyrota/tls/key.pem", &key);
-    let said: Vec<&OsStr> = ["--tls-cert"].into_iter().chain(line.split(' ')).map(OsStr::new).collect();
+    let said: Vec<String> = ["--tls-cert"].into_iter().chain(line.split(' ')).map(str::to_owned).collect();
     assert!(said.len() == 6 && line.contains(&certificate) && line.contains(&key), "{said:?}");
-    Daemon::spawn_saying(home, &said)
+    said
 }
 
 /// Asks for the key set over TLS, believing these certificates.
@@ -92,6 +97,24 @@ fn key_sets_are_served_over_tls_while_the_certificate_changes() {
     until(&mut daemon, "a good pair is taken", |d| fetch(d, &[&third]).is_ok());
     assert!(daemon.status()["tls"]["refused"].is_null(), "{}", daemon.status()["tls"]);
     assert!(daemon.terminate().success());
+}
+
+/// A socket that was there before the daemon, as systemd's units have it.
+#[test]
+fn a_socket_that_was_handed_over_speaks_tls() {
+    let home = Home::with(CALM);
+    let certificate = renew(&home);
+    let said = arguments(&home);
+    let mut daemon = Daemon::spawn_handed(&home, &said.iter().map(OsStr::new).collect::<Vec<_>>());
+    daemon.wait_for(&["sessions"]);
+    assert_eq!(fetch(&daemon, &[&certificate]).unwrap().status, 200);
+    assert_eq!(daemon.verifiers("sessions").unwrap().status, 400, "and nothing else");
+    let second = renew(&home);
+    until(&mut daemon, "the next certificate is taken there too", |d| fetch(d, &[&second]).is_ok());
+    assert!(daemon.terminate().success());
+    let mut plain = Daemon::spawn_handed(&home, &[]);
+    plain.wait_for(&["sessions"]);
+    assert_eq!(plain.verifiers("sessions").unwrap().status, 200);
 }
 
 #[test]

@@ -174,6 +174,12 @@ fn key_sets_from_elsewhere_are_verified_against() {
     verify(&["--jwks-url", &daemon.jwks_url("sessions")], 0);
     let json: Value = serde_json::from_str(&verify(&["--jwks-url", &daemon.jwks_url("plain"), "--output", "json"], 1)).unwrap();
     assert_eq!((&json["valid"], &json["checks"][1]["code"], json.get("claims")), (&json!(false), &json!("kid_unknown"), None));
+    // Addresses that are nobody's (RFC 5737, RFC 3849): nothing is asked there.
+    for far in ["http://192.0.2.1/jwks.json", "http://[2001:db8::1]/jwks.json", "http://keys.example.com/jwks.json"] {
+        let refused = run(&daemon, &["token", "verify", "-", "--jwks-url", far], &token);
+        assert_eq!((refused.status.code(), refused.stdout.as_slice()), (Some(1), &b""[..]), "{far}");
+        assert!(said(&refused).contains("is plain http") && said(&refused).contains("hint: use https"), "{}", said(&refused));
+    }
     let lacking = run(&daemon, &["token", "verify", "-"], &token);
     assert_eq!(lacking.status.code(), Some(2), "{}", said(&lacking));
 }

@@ -147,7 +147,7 @@ fn a_vendor_that_is_away_holds_up_its_own_keyset_and_no_other() {
     assert!(asked < 12, "it was asked {asked} times, and answered 503 each time");
     inkeep.app(|app| app.mood = Mood::Well);
     until(&mut daemon, "its keyset goes on", |d| kid(d) != signs);
-    until(&mut daemon, "nothing is wrong any more", |d| !trouble(d).contains("503"));
+    until(&mut daemon, "nothing is wrong any more", |d| !trouble(d).contains("was answered with status 503"));
     nothing_secret_is_told(&home, &daemon);
 }
 

@@ -25,7 +25,7 @@ HELD = {
         "sh drill": "tests/daemon/drill.rs", "sh drill after": "tests/daemon/drill.rs", "sh backup": "tests/end_to_end/backup.py",
         "sh restore": "tests/end_to_end/backup.py", "sh restored": "tests/end_to_end/backup.py", "sh tls": "tests/daemon/tls.rs",
     },
-    "tokens.md": {"sh network": "tests/daemon/endpoints.rs"},
+    "tokens.md": {"sh network": "tests/daemon/endpoints.rs", "sh refresh": "tests/daemon/refresh.rs"},
     "aws.md": {"console first-day": "tests/end_to_end/production.py"},
 }
 POLICY = """version: 1

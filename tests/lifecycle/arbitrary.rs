@@ -294,6 +294,8 @@ fn rules(document: &Document) -> BoxedStrategy<Rules> {
                     mode,
                     verifier,
                     uptake_bound,
+                    // Whatever it holds: verbs look at nothing else.
+                    seals: true,
                     shared_store,
                     probed: keyrota::policy::Probed::default(),
                     standing,

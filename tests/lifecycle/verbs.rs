@@ -1,7 +1,7 @@
 //! What operators can ask: granted or refused, and never half done.
 
 use keyrota::digest::Digest;
-use keyrota::document::{End, Freeze, MOST_LIVE_KEYS};
+use keyrota::document::{End, Freeze, Grants, MOST_LIVE_KEYS};
 use keyrota::name::Generation;
 use keyrota::operator::{Refusal, Verb, apply};
 use keyrota::policy::Mode;
@@ -33,6 +33,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         2 => kid.clone().prop_map(|kid| Verb::Revoke { kid }),
         1 => kid.prop_map(|kid| Verb::Approve { kid }),
         1 => (0..90u64).prop_map(|days| Verb::Freeze { until: t0() + Span::days(days) }),
+        2 => select(vec![Grants::All, Grants::about("ada")]).prop_map(|whom| Verb::RevokeGrants { whom, before: None }),
     ]
 }
 
@@ -146,4 +147,33 @@ fn accepting_the_clock_restarts_the_waits_of_times_in_the_future() {
     let accepted = asked(&ahead, &Verb::AcceptClock).unwrap();
     assert_eq!(waiting("accepted", &accepted).pending[0].because.name(), "propagation");
     assert_eq!(accepted.document.active.unwrap().since, t0());
+}
+
+/// What is taken back stays so, whatever document comes back; and of a keyset that seals nothing there is nothing to take back.
+#[test]
+fn refresh_tokens_are_taken_back_by_the_keyset_that_seals_them() {
+    let all = Verb::RevokeGrants { whom: Grants::All, before: None };
+    let scene = signing();
+    assert!(matches!(asked(&scene, &all), Err(Refusal::Pointless { what, .. }) if what.contains("no refresh tokens are sealed")));
+    let mut scene = scene;
+    scene.rules.seals = true;
+    let (now, seen) = (scene.observed.now, Generation(90));
+    let before = now.minus(Span::minutes(5));
+    let about = |name: &str| Verb::RevokeGrants { whom: Grants::about(name), before: Some(before) };
+    let after = (0..64).fold(scene.clone(), |scene, n| asked(&scene, &about(&n.to_string())).unwrap());
+    assert_eq!((after.document.revoked_grants.len(), after.document.revoked_grants[0].before), (64, before));
+    assert!(matches!(asked(&after, &about("one more")), Err(Refusal::Illegal(_))));
+    for verb in [all, Verb::Restored { revoked: Vec::new(), seen }, Verb::AcceptDocument { revoked: Vec::new(), seen }] {
+        let revoked = asked(&after, &verb).unwrap().document.revoked_grants;
+        assert_eq!((revoked.len(), &revoked[0].whom, revoked[0].before), (1, &Grants::All, now), "{verb:?}");
+        // Token 46m and twice the skew of 1m later everything that was given before has expired.
+        assert_eq!(revoked[0].until, now + Span::minutes(48));
+    }
+    let later =
+        Scene { observed: keyrota::observed::Observed { now: before + Span::minutes(48), ..after.observed.clone() }, ..after.clone() };
+    assert_eq!(asked(&later, &Verb::Rotate).unwrap().document.revoked_grants, [], "they go with the next change");
+    for (before, says) in [(now + Span::millis(1), "still to come"), (now.minus(Span::minutes(48)), "has expired")] {
+        let verb = Verb::RevokeGrants { whom: Grants::All, before: Some(before) };
+        assert!(matches!(asked(&scene, &verb), Err(Refusal::Pointless { what, .. }) if what.contains(says)), "{says}");
+    }
 }

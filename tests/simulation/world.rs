@@ -175,6 +175,7 @@ pub fn rules(rotate_every: Span) -> Rules {
         mode: Mode::Auto,
         verifier: VerifierShape::Overlapping,
         uptake_bound: None,
+        seals: false,
         shared_store: true,
         probed: keyrota::policy::Probed::default(),
         standing: Standing::InForce,

@@ -8,9 +8,12 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::verbs::{Until, VerbFlags, one};
 use super::{DaemonArgs, OutputArgs};
-use crate::name::KeysetId;
-use crate::time::Span;
+use crate::document::Grants;
+use crate::name::{KeysetId, KeysetName};
+use crate::status_report::verbs::{VerbAsked, VerbRequest};
+use crate::time::{Span, Timestamp};
 use crate::url::Url;
 
 /// What to do with a token.
@@ -36,6 +39,15 @@ pub enum TokenCommand {
     /// Show what a token says, without verifying anything
     #[command(after_help = "Example: keyrota token inspect - < token")]
     Inspect(InspectArgs),
+    /// Refuse refresh tokens from now on, by whom they are about or were given to
+    ///
+    /// For the keyset that `token.refresh.sealed_by` names. Access tokens that were got with them are accepted until they expire; to take
+    /// those back, revoke their key. An API key is revoked as any other key: keyrota revoke.
+    #[command(after_help = "Examples:
+  keyrota token revoke production/refresh --sub ada --reason \"lost her phone\"
+  keyrota token revoke production/refresh --caller partner-api --reason \"contract ended\"
+  keyrota token revoke production/refresh --all --before 2h --reason \"incident 4711\"")]
+    Revoke(RevokeGrantsArgs),
 }
 
 /// `keyrota token mint`.
@@ -109,6 +121,46 @@ pub struct InspectArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub output: OutputArgs,
+}
+
+/// `keyrota token revoke`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["sub", "caller", "all"]))]
+pub struct RevokeGrantsArgs {
+    /// The keyset that seals them
+    #[arg(value_name = "ENVIRONMENT/KEYSET")]
+    pub keyset: KeysetId,
+    /// Those about this subject
+    #[arg(long, value_name = "NAME")]
+    pub sub: Option<String>,
+    /// Those that were given to callers with API keys of this keyset
+    #[arg(long, value_name = "KEYSET")]
+    pub caller: Option<KeysetName>,
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+    /// Only those that were given up to then (RFC 3339), or that long ago (2h) [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<Until>,
+    /// Why, for the records
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub flags: VerbFlags,
+}
+
+impl RevokeGrantsArgs {
+    /// What is asked for, at `now`.
+    pub fn asked(&self, now: Timestamp) -> VerbRequest {
+        let about = self.sub.as_deref().map(Grants::about);
+        let whom = about.or_else(|| self.caller.clone().map(Grants::Caller)).unwrap_or(Grants::All);
+        let before = self.before.map(|before| match before {
+            Until::At(at) => at,
+            Until::In(span) => now.minus(span),
+        });
+        one(&self.keyset, VerbAsked::RevokeGrants { whom, before }, &self.reason)
+    }
 }
 
 /// A claim as it is typed.

@@ -98,8 +98,9 @@ fn foretold(id: &KeysetId, request: &VerbRequest, preview: &Preview, now: Timest
             out.push_str(&format!("    {kid} signs before every verifier has fetched it: some may refuse its tokens until {until}\n"));
         }
     }
-    // An approval is for a change-over that may be a cut-over: its notes say so.
-    if preview.deaths.is_empty() && preview.unheard.is_empty() && !matches!(request.verb, VerbAsked::Approve { .. }) {
+    // An approval is for a change-over that may be a cut-over, and refresh tokens may die of their own: the notes say so.
+    let noted = matches!(request.verb, VerbAsked::Approve { .. } | VerbAsked::RevokeGrants { .. });
+    if preview.deaths.is_empty() && preview.unheard.is_empty() && !noted {
         out.push_str(&format!("  {}\n", look.paint(Tone::Good, "no token dies")));
     }
     preview.notes.iter().for_each(|note| out.push_str(&format!("  {} {note}\n", look.paint(Tone::Warn, "note:"))));

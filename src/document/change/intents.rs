@@ -1,8 +1,9 @@
 //! The transitions that only an operator sets off: wishes that are noted in the document, and times that are set right.
 
-use super::{Change, Draft, Legal};
-use crate::document::{Freeze, Intent, Moved, Stage};
+use super::{Change, Draft, IllegalChange, Legal};
+use crate::document::{Freeze, Grants, Intent, Moved, RevokedGrants, Stage, revoked_grants};
 use crate::name::{Generation, Kid};
+use crate::time::Timestamp;
 
 impl Draft {
     /// An operator asks for the next rotation now, or takes that back.
@@ -68,6 +69,21 @@ impl Draft {
         self.document.intents.tainted.retain(|(tainted, _)| tainted != kid);
         self.document.intents.tainted.push((kid.clone(), intent));
         self.noted("taint");
+        Ok(())
+    }
+
+    /// Refresh tokens that were given up to `before` are accepted no more. Noted until the last of them has expired, as far as the
+    /// document has ever promised that they live.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub fn revoke_grants(&mut self, whom: Grants, before: Timestamp) -> Legal {
+        let now = self.cause.now;
+        let facts = self.document.facts.promised(now);
+        let until = before + facts.token_ttl + facts.clock_skew * 2;
+        self.noted(&format!("revoke refresh tokens {whom}, up to {before}"));
+        let more = RevokedGrants { whom, before, until };
+        self.document.revoked_grants = revoked_grants::with(&self.document.revoked_grants, more, now).ok_or(IllegalChange::GrantsFull)?;
         Ok(())
     }
 

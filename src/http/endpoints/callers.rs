@@ -14,10 +14,11 @@ use super::refused::Refused;
 use super::{Names, Room};
 use crate::board::{Cell, EnvironmentBoard};
 use crate::digest::Digest;
-use crate::key::Material;
+use crate::key::{Key, Material};
 use crate::name::{KeysetId, KeysetName, Kid};
 use crate::policy::{ProfileName, Serving, TokenPolicy};
 use crate::secret::same_bytes;
+use crate::time::Timestamp;
 use crate::url::PublicOrigin;
 
 /// What a request presents. The credential itself is not kept: its digest is what is compared.
@@ -30,6 +31,7 @@ pub(super) struct Credential {
 
 /// Somebody who was let in.
 pub(super) struct Admitted {
+    pub environment: Arc<EnvironmentBoard>,
     /// The keyset whose tokens are asked for.
     pub id: KeysetId,
     pub cell: Arc<Cell>,
@@ -86,17 +88,18 @@ impl Credential {
         Self { digest: Digest::of(secret.as_bytes()), said_to_be }
     }
 
-    /// The key of these that it is. Every digest is compared, and each in constant time, so that the time tells nothing.
-    fn of_keyset(&self, cell: &Cell) -> Option<Kid> {
+    /// The key of these that it is, unless whoever made that key said that it has expired at `now`. Every digest is compared, and each in
+    /// constant time, so that the time tells nothing.
+    fn of_keyset(&self, cell: &Cell, now: Timestamp) -> Option<Kid> {
         let served = cell.served()?;
         let digests = served.document.live().filter_map(|live| match &live.key.material {
-            Material::ApiKey { digest, .. } => Some((&live.key.kid, digest)),
+            Material::ApiKey { digest, .. } => Some((live.key, digest)),
             Material::Pair { .. } | Material::Hmac { .. } => None,
         });
-        let same = |found: Option<Kid>, (kid, digest): (&Kid, &Digest)| {
-            if same_bytes(digest.as_bytes(), self.digest.as_bytes()) { Some(kid.clone()) } else { found }
-        };
-        digests.fold(None, same)
+        let same =
+            |found, (key, digest): (_, &Digest)| if same_bytes(digest.as_bytes(), self.digest.as_bytes()) { Some(key) } else { found };
+        let found: Option<&Key> = digests.fold(None, same);
+        found.filter(|key| key.expires_at.is_none_or(|at| now < at)).map(|key| key.kid.clone())
     }
 
     /// Whether it is whose it is said to be: the keyset's, which outlives its keys, or the key's.
@@ -152,12 +155,12 @@ impl Room {
         let serving = token.serving.as_ref().ok_or_else(Refused::credential)?;
         let mut found = None;
         for caller in &serving.callers {
-            let kid = environment.keyset(caller.keyset.as_str()).and_then(|keys| credential.of_keyset(&keys));
+            let kid = environment.keyset(caller.keyset.as_str()).and_then(|keys| credential.of_keyset(&keys, self.now()));
             found = found.or(kid.map(|kid| (caller.keyset.clone(), kid)));
         }
         let (caller, kid) = found.filter(|(keyset, kid)| credential.is_whose_it_says(keyset, kid)).ok_or_else(Refused::credential)?;
         self.service.pace.admit(&id, &kid, serving.rate, (self.service.desk.clock)().boot).map_err(Refused::too_many)?;
-        Ok(Admitted { id, cell, token, caller, kid })
+        Ok(Admitted { environment, id, cell, token, caller, kid })
     }
 }
 

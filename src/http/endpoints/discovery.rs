@@ -49,7 +49,8 @@ fn described(room: &Room, asked: &Asked) -> Result<Response, Refusal> {
     if let Some(token) = token.filter(|token| token.serving.is_some()) {
         metadata["token_endpoint"] = json!(format!("{base}/token"));
         metadata["introspection_endpoint"] = json!(format!("{base}/introspect"));
-        metadata["grant_types_supported"] = json!(["client_credentials"]);
+        let refresh = token.refresh.as_ref().map(|_| "refresh_token");
+        metadata["grant_types_supported"] = ["client_credentials"].into_iter().chain(refresh).collect();
         for endpoint in ["token", "introspection"] {
             metadata[format!("{endpoint}_endpoint_auth_methods_supported")] = json!(["client_secret_basic", "client_secret_post"]);
         }

@@ -113,7 +113,7 @@ fn asked(shape: Shape) -> Option<(Value, bool)> {
     let oauth = [("scope", "string"), ("grant_type", "string"), ("client_id", "string"), ("client_secret", "string")];
     match shape {
         Shape::Token => {
-            let own = [("sub", "string"), ("ttl", "life"), ("expires_in", "life"), ("claims", "object")];
+            let own = [("sub", "string"), ("ttl", "life"), ("expires_in", "life"), ("claims", "object"), ("refresh_token", "string")];
             Some((object(&[], &[&own[..], &oauth[..]].concat()), true))
         }
         Shape::Introspection => {
@@ -129,7 +129,15 @@ fn answered(shape: Shape) -> Value {
     match shape {
         Shape::Token => object(
             &["access_token", "token_type", "expires_in"],
-            &[("access_token", "string"), ("token_type", "string"), ("expires_in", "integer"), ("expires_at", "time"), ("kid", "string")],
+            &[
+                ("access_token", "string"),
+                ("token_type", "string"),
+                ("expires_in", "integer"),
+                ("expires_at", "time"),
+                ("kid", "string"),
+                ("refresh_token", "string"),
+                ("refresh_expires_at", "time"),
+            ],
         ),
         Shape::Introspection => object(&["active"], &[("active", "boolean"), ("code", "string"), ("reason", "string")]),
         Shape::Amigo => object(&["id_token", "expires_at"], &[("id_token", "string"), ("expires_at", "time")]),

@@ -84,7 +84,8 @@ impl Room {
         Ok(Proven { key: Some(key), nonce: checked.wants_a_nonce().then(|| self.service.guard.nonce(now)) })
     }
 
-    fn refused(&self, refusal: &Refusal, gives_tokens: bool) -> Refused {
+    /// The answer to a proof that is not accepted, with a nonce for the next.
+    pub fn refused(&self, refusal: &Refusal, gives_tokens: bool) -> Refused {
         Refused::proof(refusal, gives_tokens, self.service.guard.nonce(self.now()))
     }
 }

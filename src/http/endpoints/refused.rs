@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::super::reach::Exposed;
 use super::super::{JSON, NO_STORE};
-use crate::policy::ProfileName;
+use crate::policy::{ProfileName, Refresh};
 use crate::time::Span;
 use crate::tokens::dpop::refusal::{OauthError, Refusal as ProofRefusal};
 use crate::tokens::mint::MintError;
+use crate::tokens::refresh::{Refusal as RefreshRefusal, SealError};
 
 /// A nonce for the client's next proof (RFC 9449 §8.1).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -119,7 +120,40 @@ impl Refused {
         };
         let said = error.to_string();
         let (says, hint) = split(&said);
-        Self::new(status, name, error.code(), says, hint)
+        Self { retry_after: when_there_is_a_key(status), ..Self::new(status, name, error.code(), says, hint) }
+    }
+
+    /// 503: there is no key yet that seals refresh tokens.
+    pub fn nothing_seals(policy: &Refresh) -> Self {
+        let says = format!("keyset {} has no key yet, and refresh tokens are sealed with it", policy.sealed_by);
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let refused = Self::new(status, "temporarily_unavailable", "no_key", says, "ask again in a moment");
+        Self { retry_after: when_there_is_a_key(status), ..refused }
+    }
+
+    /// Why no refresh token was given.
+    pub fn sealing(error: &SealError) -> Self {
+        let (status, name, code) = match error {
+            SealError::NoKey(_) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "no_key"),
+            SealError::TooLong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "token_too_long"),
+            SealError::Key(_) | SealError::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "broken"),
+        };
+        let said = error.to_string();
+        let (says, hint) = split(&said);
+        Self { retry_after: when_there_is_a_key(status), ..Self::new(status, name, code, says, hint) }
+    }
+
+    /// 400: a refresh token that is not accepted (RFC 6749 §5.2).
+    pub fn refresh(refusal: &RefreshRefusal) -> Self {
+        let said = refusal.to_string();
+        let (says, hint) = split(&said);
+        Self::new(StatusCode::BAD_REQUEST, "invalid_grant", refusal.code(), says, hint)
+    }
+
+    /// 400: more than was granted (RFC 6749 §6).
+    pub fn wider_scope() -> Self {
+        let says = "the scope asks for more than the refresh token was given for";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_scope", "scope_too_wide", says, "leave `scope` away, or ask for a token anew")
     }
 
     /// Why a proof is not accepted, by an endpoint that gives tokens (400) or takes them (401).
@@ -142,6 +176,11 @@ impl Refused {
 /// What proofs may be signed with, as `algs` and discovery list it.
 pub(super) fn algorithms() -> String {
     crate::tokens::dpop::proof::ALGORITHMS.map(crate::key::Algorithm::as_str).join(" ")
+}
+
+/// In how many seconds to ask again where a key is missing: it may be on its way.
+fn when_there_is_a_key(status: StatusCode) -> Option<u32> {
+    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
 }
 
 fn seconds(span: Span) -> u32 {

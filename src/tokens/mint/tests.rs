@@ -43,6 +43,7 @@ fn policy(profile: Profile) -> TokenPolicy {
         default_ttl: Span::minutes(30),
         claims: std::collections::BTreeMap::default(),
         serving: None,
+        refresh: None,
         profile,
     }
 }
