@@ -111,5 +111,6 @@ pub fn placeholder(document: &Document, spec: &KeySpec, number: usize, now: Time
         KeyClass::ApiKey => Material::ApiKey { secret: Some(words()), digest: crate::digest::Digest::of(b"") },
     };
     let bits = spec.bits().unwrap_or(0);
-    Some(Key { kid, algorithm: spec.algorithm(), bits, created_at: now, origin: Origin::Generated, expires_at: None, material })
+    let origin = if matches!(spec, KeySpec::Vendor { .. }) { Origin::Imported } else { Origin::Generated };
+    Some(Key { kid, algorithm: spec.algorithm(), bits, created_at: now, origin, expires_at: None, material })
 }

@@ -193,13 +193,18 @@ pub enum KeySpec {
         /// How the kid is made.
         kid: KidFormat,
     },
+    /// A shared secret that a vendor makes: its length, its form and its kid are the vendor's to choose.
+    Vendor {
+        /// One of the HMAC algorithms.
+        algorithm: Algorithm,
+    },
 }
 
 impl KeySpec {
     /// What keys of this kind sign with.
     pub const fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Pair { algorithm, .. } | Self::Hmac { algorithm, .. } => *algorithm,
+            Self::Pair { algorithm, .. } | Self::Hmac { algorithm, .. } | Self::Vendor { algorithm } => *algorithm,
             Self::ApiKey { .. } => Algorithm::ApiKey,
         }
     }
@@ -214,18 +219,23 @@ impl KeySpec {
         match self {
             Self::Pair { algorithm, rsa_bits, .. } if algorithm.is_rsa() => Some(*rsa_bits as u32),
             Self::Hmac { bytes, .. } => Some(*bytes as u32 * 8),
-            Self::Pair { .. } | Self::ApiKey { .. } => None,
+            Self::Pair { .. } | Self::ApiKey { .. } | Self::Vendor { .. } => None,
         }
     }
 
-    /// Names what a change of which brings the next rotation forward: algorithm and size, nothing else.
+    /// Names what a change of which brings the next rotation forward: algorithm, size, and whether a vendor makes the keys.
     pub fn digest(&self) -> Digest {
+        if let Self::Vendor { algorithm } = self {
+            return Digest::of(format!("{algorithm}|vendor").as_bytes());
+        }
         Digest::of(format!("{}|{:?}", self.algorithm(), self.bits()).as_bytes())
     }
 
-    /// Whether `key` is of the algorithm and the size that this asks for. Of an imported secret only the algorithm is asked.
+    /// Whether `key` is of the algorithm and the size that this asks for. Of an imported secret only the algorithm is asked; one that a
+    /// vendor is to make does not come from here.
     pub fn fits(&self, key: &Key) -> bool {
         let size_fits = match (self.bits(), key.origin) {
+            (None, origin) if matches!(self, Self::Vendor { .. }) => origin == Origin::Imported,
             (None, _) | (Some(_), Origin::Imported) => true,
             (Some(bits), Origin::Generated) => key.bits == bits,
         };

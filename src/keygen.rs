@@ -100,6 +100,9 @@ pub enum KeygenError {
     /// The public numbers are malformed.
     #[error(transparent)]
     Numbers(#[from] NumbersError),
+    /// Its vendor makes it, or nobody.
+    #[error("{0} keys of this keyset are made by their vendor and not here; hint: this is a fault of keyrota's: please report it")]
+    VendorsOwn(Algorithm),
     /// The workers are gone: the process is going down.
     #[error("key generation has stopped; hint: the daemon is shutting down")]
     Stopped,
@@ -143,6 +146,7 @@ pub fn generate(spec: &KeySpec, now: Timestamp) -> Result<Key, KeygenError> {
             let material = Material::ApiKey { secret: Some(secret), digest };
             Key { bits: api_key::RANDOM_BITS, ..generated(kid, Algorithm::ApiKey, now, material) }
         }
+        KeySpec::Vendor { algorithm } => return Err(KeygenError::VendorsOwn(*algorithm)),
     };
     check(&key, spec)?;
     Ok(key)

@@ -106,6 +106,11 @@ pub enum Because {
     StoreRefresh,
     /// A key that somebody else must hand in.
     External,
+    /// A key that its vendor is asked for.
+    Vendor {
+        /// How that stands, as a sentence.
+        what: String,
+    },
     /// The day on which the keyset may be created.
     Inception,
     /// A wall clock that cannot be trusted.
@@ -249,6 +254,11 @@ impl Case<'_> {
     fn broken_policy(&self) -> Option<Because> {
         let what = "its policy file is broken, so nothing scheduled begins; hint: `keyrota check` says where".to_owned();
         (self.rules.standing == Standing::Broken).then_some(Because::Policy { what })
+    }
+
+    /// What a new key waits for while its vendor has not made it.
+    fn vendor(&self) -> Option<Because> {
+        self.observed.no_key.clone().map(|what| Because::Vendor { what })
     }
 
     /// What a scheduled step waits for while the store that the keyset came from may still be read.

@@ -24,6 +24,8 @@ pub struct Observed {
     pub late_commits: BTreeMap<Kid, Timestamp>,
     /// What signers have reported to this process, latest reports only. Those of other replicas are not known here.
     pub uptake: Vec<SignerReport>,
+    /// Why no new key is to be had now from the vendor that makes them, as a sentence; `None`: nothing is known to stand against it.
+    pub no_key: Option<String>,
 }
 
 /// What a signer has reported of the generation that it uses.
@@ -112,6 +114,7 @@ impl Observed {
             signer_places: Vec::new(),
             late_commits: BTreeMap::new(),
             uptake: Vec::new(),
+            no_key: None,
         }
     }
 }

@@ -38,7 +38,7 @@ pub use probe::{Probe, Probed};
 pub use profile::{LEAST_AWS_SIGNER_REFRESH, LEAST_VERIFIER_REFRESH, SignerProfile, VerifierProfile};
 pub use schema::schema;
 pub use store::{AwsStore, StoreConfig, Sweep};
-pub use target::{Audience, AwsSecretTarget, ExecTarget, FileTarget, InkeepAgentsTarget, STATE_DIR, Target, TargetFormat};
+pub use target::{AlgoliaTarget, Audience, AwsSecretTarget, ExecTarget, FileTarget, InkeepAgentsTarget, STATE_DIR, Target, TargetFormat};
 pub use token::{Caller, Profile, ProfileName, Rate, Refresh, Serving, Subjects, TokenPolicy};
 pub use webhook::{SecretPlace, Webhook};
 pub use window::{Window, WindowError};
@@ -137,6 +137,8 @@ pub enum Source {
     Generated,
     /// A vendor or an operator; keys are handed in.
     External,
+    /// Algolia, whenever keyrota asks for the next one.
+    Algolia,
 }
 
 /// Who starts a rotation.

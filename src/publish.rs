@@ -47,6 +47,8 @@ pub enum Brought {
         drift: bool,
         /// What a program said while it wrote, where that may be told.
         said: Option<String>,
+        /// What is not as it should be there all the same, and cannot be put right now.
+        amiss: Option<Amiss>,
     },
     /// It is being looked at or written. Whoever owns the reconciler is told when that is done.
     UnderWay {
@@ -63,6 +65,19 @@ pub enum Brought {
         /// Those that have a name. Empty if the content is no key material that can be read.
         kids: Vec<Kid>,
     },
+}
+
+/// What is not as it should be in a place that holds what it can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amiss {
+    /// As a sentence with a hint.
+    pub what: String,
+    /// Living keys that it does not hold and cannot be given.
+    pub lacks: Vec<Kid>,
+    /// Revoked keys that it still holds.
+    pub still: Vec<Kid>,
+    /// Whether nothing is wrong: it ends by itself.
+    pub expected: bool,
 }
 
 /// What stands in a place, compared with what must.
@@ -213,7 +228,7 @@ pub fn bring(target: &FileTarget, document: &Document, expected: Option<Digest>)
         ReadBack::Equal { changed_at } => {
             // Content that is right is no drift, whoever wrote it. But when somebody removed what had to go anyway, nobody knows when.
             let drift = altered && found.parts.is_empty();
-            return Ok(Brought::Agreed { content, changed_at, wrote: false, drift, said: None });
+            return Ok(Brought::Agreed { content, changed_at, wrote: false, drift, said: None, amiss: None });
         }
         // What was ours and cannot be read any more is damage, not somebody else's key. And what is exactly what was last written
         // here is ours, even if the document went back since and does not know it any more.
@@ -223,7 +238,7 @@ pub fn bring(target: &FileTarget, document: &Document, expected: Option<Digest>)
         ReadBack::Missing | ReadBack::Known { .. } | ReadBack::Differs { .. } | ReadBack::Foreign { .. } => file::write(target, &wanted)?,
     }
     match compare(target, document, &wanted, &file::read(target)?)? {
-        ReadBack::Equal { changed_at } => Ok(Brought::Agreed { content, changed_at, wrote: true, drift: altered, said: None }),
+        ReadBack::Equal { changed_at } => Ok(Brought::Agreed { content, changed_at, wrote: true, drift: altered, said: None, amiss: None }),
         _ => Err(PublishError::NotKept(target.path.clone())),
     }
 }

@@ -10,6 +10,7 @@
 mod advance;
 mod keyset;
 pub mod operate;
+mod ordered;
 mod places;
 mod probes;
 pub mod removal;
@@ -95,8 +96,9 @@ pub trait Ports: Send + Sync + 'static {
 
 /// Who makes keys without holding up a pass.
 pub trait KeyOrders: Send + Sync + 'static {
-    /// Asks for a key of this kind for this keyset. Asking again for the same is the way to fetch it.
-    fn order(&self, keyset: &KeysetId, spec: &KeySpec, now: Timestamp) -> impl Future<Output = Order> + Send;
+    /// Asks for a key of this kind for this keyset, to be staged in the successor of `document`. Asking again for the same is the way to
+    /// fetch it.
+    fn order(&self, keyset: &KeysetId, document: &Document, spec: &KeySpec, now: Timestamp) -> impl Future<Output = Order> + Send;
 }
 
 /// How an order stands.
@@ -105,6 +107,10 @@ pub enum Order {
     Ready(Box<Key>),
     /// It is being made; the reconciler is woken when it is done.
     Making,
+    /// Its vendor is being asked for it, which may take long: everything else goes on, and the reconciler is woken when it is done.
+    Asked(String),
+    /// Its vendor did not give it, and is asked again after a while; everything else goes on.
+    Away(String),
     /// It cannot be made.
     Failed(String),
 }

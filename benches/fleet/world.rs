@@ -137,7 +137,7 @@ impl Witness for Memory {
 pub struct Stock(pub Mutex<Vec<Key>>);
 
 impl KeyOrders for Stock {
-    async fn order(&self, _: &KeysetId, spec: &KeySpec, now: Timestamp) -> Order {
+    async fn order(&self, _: &KeysetId, _: &Document, spec: &KeySpec, now: Timestamp) -> Order {
         let made = self.0.lock().unwrap().pop();
         let key = made.map_or_else(|| keygen::generate(spec, now), |key| Ok(Key { created_at: now, ..key }));
         key.map_or_else(|error| Order::Failed(error.to_string()), |key| Order::Ready(Box::new(key)))

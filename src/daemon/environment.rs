@@ -138,15 +138,12 @@ fn begin(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<V
     let board = Arc::new(EnvironmentBoard::new(name.clone(), Arc::clone(&freshness), standing));
     house.watchdog.enlist(&name);
     let (ready, made) = mpsc::unbounded_channel();
+    let vendors = Vendors::new(Arc::clone(&house.eyes.client), ready.clone());
     let ports = Arc::new(RealPorts {
         store: MeasuredStore::new(store.clone(), Arc::clone(&house.metrics), name.clone()),
         witness: house.witness.clone(),
-        places: Places::new(
-            Programs::new(ready.clone()),
-            Vendors::new(Arc::clone(&house.eyes.client), ready.clone()),
-            store.aws().cloned(),
-        ),
-        orders: Orders::new(Arc::clone(&house.forge), ready),
+        places: Places::new(Programs::new(ready.clone()), vendors.clone(), store.aws().cloned()),
+        orders: Orders::new(Arc::clone(&house.forge), vendors, ready),
         board: Arc::clone(&board),
         watchdog: Arc::clone(&house.watchdog),
     });
@@ -298,7 +295,7 @@ impl Environment {
         self.wanted = policy.keysets.keys().cloned().collect();
         self.board.ensure(policy.keysets.keys());
         self.store.watch(policy.keysets.keys());
-        let mut wanted = BTreeMap::new();
+        let (mut wanted, mut sources) = (BTreeMap::new(), BTreeMap::new());
         for (name, keyset) in &policy.keysets {
             if let Some(cell) = self.board.keyset(name.as_str()) {
                 cell.set_manner(Manner {
@@ -314,12 +311,17 @@ impl Environment {
             self.house
                 .metrics
                 .expect_targets(&self.board.id(name), targets.iter().map(Target::name).chain(keyset.webhooks.iter().map(Webhook::name)));
+            sources.extend(keyset.publish.iter().filter_map(|target| match target {
+                Target::Algolia(source) => Some((name.clone(), source.clone())),
+                _ => None,
+            }));
             let rules = Arc::new(Rules::of(keyset, &policy.store));
             let probes = keyset.probes.clone().into();
             wanted.insert(name.clone(), Wanted { rules, targets, probes, inception: keyset.inception });
         }
         self.webhooks.want(policy.keysets.iter().map(|(name, keyset)| (self.board.id(name), keyset.webhooks.as_slice())));
         self.probing.want(policy.keysets.iter().flat_map(|(name, keyset)| keyset.probes.iter().map(move |probe| (name, probe))));
+        self.ports.orders.want(sources);
         self.reconciler.want(wanted);
         let standing = PolicyStanding { digest: policy.digest, taken_at: now, faults: Vec::new() };
         self.board.policy.store(Arc::new(standing));

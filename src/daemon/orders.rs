@@ -1,5 +1,5 @@
-//! Orders for keys: the reconciler asks, the forge works, and the reconciler is woken when the key is there. So a pass never waits
-//! for an RSA key, and a quick key is still used in the pass that asked for it.
+//! Orders for keys: the reconciler asks, the forge works or a vendor is asked, and the reconciler is woken when the key is there. So a
+//! pass never waits for an RSA key, and a quick key is still used in the pass that asked for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
+use crate::document::Document;
 use crate::key::{Key, KeySpec};
 use crate::keygen::{KeyForge, KeySource as _};
 use crate::name::{KeysetId, KeysetName};
+use crate::policy::AlgoliaTarget;
+use crate::publish::Vendors;
 use crate::reconcile::{KeyOrders, Order};
 use crate::time::Timestamp;
 
@@ -21,6 +24,9 @@ pub struct Orders {
     forge: Arc<KeyForge>,
     books: Arc<Mutex<BTreeMap<KeysetName, Ordered>>>,
     ready: mpsc::UnboundedSender<KeysetName>,
+    vendors: Vendors,
+    /// Which keysets' keys are made by a vendor, and by which.
+    sources: Mutex<BTreeMap<KeysetName, AlgoliaTarget>>,
 }
 
 struct Ordered {
@@ -30,9 +36,25 @@ struct Ordered {
 }
 
 impl Orders {
-    /// Orders that are worked off by `forge`; names of keysets whose key is there are sent to `ready`.
-    pub fn new(forge: Arc<KeyForge>, ready: mpsc::UnboundedSender<KeysetName>) -> Self {
-        Self { forge, books: Arc::default(), ready }
+    /// Orders that are worked off by `forge`, or by `vendors`; names of keysets whose key is there are sent to `ready`.
+    pub fn new(forge: Arc<KeyForge>, vendors: Vendors, ready: mpsc::UnboundedSender<KeysetName>) -> Self {
+        Self { forge, books: Arc::default(), ready, vendors, sources: Mutex::default() }
+    }
+
+    /// From now on the keys of these keysets are made by these vendors.
+    pub fn want(&self, sources: BTreeMap<KeysetName, AlgoliaTarget>) {
+        *lock(&self.sources) = sources;
+    }
+
+    fn ask_vendor(&self, keyset: &KeysetId, document: &Document) -> Order {
+        let Some(source) = lock(&self.sources).get(&keyset.keyset).cloned() else {
+            return Order::Failed(format!("no policy in force says who makes the keys of {keyset}; hint: `keyrota check`"));
+        };
+        match self.vendors.order(keyset, &source, document) {
+            Ok(Some(key)) => Order::Ready(Box::new(key)),
+            Ok(None) => Order::Asked(format!("{source} is being asked for a key")),
+            Err(error) => Order::Away(format!("{source} has made no key: {error}")),
+        }
     }
 
     /// Hands over what was made; a key of another kind than is wanted now is dropped.
@@ -70,7 +92,10 @@ impl Orders {
 }
 
 impl KeyOrders for Orders {
-    async fn order(&self, keyset: &KeysetId, spec: &KeySpec, now: Timestamp) -> Order {
+    async fn order(&self, keyset: &KeysetId, document: &Document, spec: &KeySpec, now: Timestamp) -> Order {
+        if matches!(spec, KeySpec::Vendor { .. }) {
+            return self.ask_vendor(keyset, document);
+        }
         let name = &keyset.keyset;
         if let Some(order) = self.collect(name, spec) {
             return order;
@@ -81,6 +106,6 @@ impl KeyOrders for Orders {
     }
 }
 
-fn lock(books: &Mutex<BTreeMap<KeysetName, Ordered>>) -> MutexGuard<'_, BTreeMap<KeysetName, Ordered>> {
-    books.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,6 +21,7 @@ impl Because {
             Self::Probe { .. } | Self::StillShown { .. } => "probe",
             Self::StoreRefresh => "store-refresh",
             Self::External => "external",
+            Self::Vendor { .. } => "vendor",
             Self::Inception => "inception",
             Self::Clock { .. } => "clock",
             Self::Policy { .. } => "policy",
@@ -59,7 +60,7 @@ impl fmt::Display for Because {
             Self::StoreRefresh => "other replicas may not have seen it yet",
             Self::External => "a key must be handed in; hint: `keyrota import`",
             Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",
-            Self::Clock { what } | Self::Policy { what } | Self::Witness { what } | Self::MovedTo { what } => what,
+            Self::Vendor { what } | Self::Clock { what } | Self::Policy { what } | Self::Witness { what } | Self::MovedTo { what } => what,
             Self::MovedFrom { store } => {
                 return write!(f, "somebody may still read the {store} it came from; hint: `keyrota migrate` with --erase-source");
             }

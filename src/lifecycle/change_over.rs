@@ -105,10 +105,11 @@ impl Case<'_> {
             () if self.rules.mode == Mode::Manual && !asked => Some((None, Because::Manual)),
             () if self.is_full() => Some((None, Because::Full)),
             () if now < at => Some((Some(at), Because::Schedule)),
-            () if self.document.intents.rotate_now.is_some() => None,
+            () if self.document.intents.rotate_now.is_some() => self.vendor().map(|waiting| (None, waiting)),
             () if let Some(broken) = self.broken_policy() => Some((None, broken)),
             () if let Some(arriving) = self.arrival() => Some((None, arriving)),
-            () => self.document.intents.frozen_until(now).map(|until| (Some(until), Because::Frozen)),
+            () if let Some(until) = self.document.intents.frozen_until(now) => Some((Some(until), Because::Frozen)),
+            () => self.vendor().map(|waiting| (None, waiting)),
         };
         if let Some((at, because)) = held {
             wait.pending.push(self.pending(StepKind::Generate, None, at, because));

@@ -67,6 +67,7 @@ impl Case<'_> {
             () if !begun && self.rules.start == Start::Import => Because::External,
             () if !begun && !self.observed.may_create => Because::Inception,
             () if self.is_full() => Because::Full,
+            () if let Some(waiting) = self.vendor() => waiting,
             () => return self.generation(self.first_trigger(), "no key is active, and none is on its way"),
         };
         wait.pending.push(self.pending(StepKind::Generate, None, None, because));

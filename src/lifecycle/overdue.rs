@@ -32,6 +32,7 @@ impl Because {
             Self::StoreRefresh | Self::Full | Self::MovedTo { .. } | Self::MovedFrom { .. } => "store",
             Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::External => "external",
+            Self::Vendor { .. } => "vendor",
             Self::Inception | Self::Policy { .. } => "policy",
             Self::Clock { .. } => "clock",
             Self::Witness { .. } => "witness",

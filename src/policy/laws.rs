@@ -229,6 +229,7 @@ pub(super) fn document_size(spec: &KeySpec, keys: u64) -> usize {
         }
         KeySpec::Hmac { bytes, prefix, .. } => (usize::from(*bytes) * 2 + prefix.len(), 0),
         KeySpec::ApiKey { prefix, .. } => (64 + prefix.len(), 0),
+        KeySpec::Vendor { .. } => (256, 0),
     };
     // The JWK stands in `jwks` and beside its key; the active key's halves stand at the top once more.
     let each = AROUND_A_KEY + private + 2 * public;

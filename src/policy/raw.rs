@@ -194,6 +194,8 @@ pub(super) enum RawSource {
     /// keyrota, and an app at Inkeep is given their public halves: the same as `inkeep_agents` under `publish:`.
     #[serde(rename = "inkeep_agents")]
     InkeepAgents(RawInkeepAgents),
+    /// Algolia's Agent Studio: it makes each key when keyrota asks for the next one. Only for HS256.
+    Algolia(RawAlgolia),
 }
 
 /// When a signing key may change over by schedule.
@@ -318,6 +320,30 @@ pub(super) struct RawInkeepAgents {
     pub url: String,
     /// Where the API key stands that may edit them. It is read for every look, so it can be replaced without a reload.
     pub api_key: SecretPlace,
+    /// How often the keys there are looked at while nothing changes. Default: 1m.
+    #[schemars(with = "Option<SpanText>")]
+    pub every: Option<Span>,
+    /// How long a call may take. Default: 10s.
+    #[schemars(with = "Option<SpanText>")]
+    pub timeout: Option<Span>,
+    /// A PEM file with the only authorities that are believed there. Default: those that the machine trusts.
+    pub ca_file: Option<String>,
+}
+
+/// Secret keys of an application at Algolia, for its Agent Studio. Each is created there, recorded, and deleted there when its last token
+/// is dead. Keys that keyrota did not have made are left alone.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAlgolia {
+    /// The application's id, letters and digits.
+    pub application_id: String,
+    /// Where the API key stands that may edit secret keys (ACL `settings`). It is read for every look, so it can be replaced without a
+    /// reload.
+    pub admin_key: SecretPlace,
+    /// The ids of the agents that take tokens signed with these keys. Keys that are there already keep those that they were made for.
+    pub agents: Vec<String>,
+    /// The API's address, without a path. Default: `https://<application_id>.algolia.net`. Redirects are not followed.
+    pub url: Option<String>,
     /// How often the keys there are looked at while nothing changes. Default: 1m.
     #[schemars(with = "Option<SpanText>")]
     pub every: Option<Span>,

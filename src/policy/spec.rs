@@ -1,7 +1,7 @@
 //! What a policy asks of new keys: [`KeySpec`] out of the fields that speak about material, each held to its class.
 
 use super::fault::Report;
-use super::raw::{RawKeyset, RawSecretFormat};
+use super::raw::{RawKeyset, RawSecretFormat, RawSource};
 use super::tree::Node;
 use crate::key::{Algorithm, CertificateSpec, KeyClass, KeySpec, KidFormat, SecretEncoding};
 use crate::name::{KeysetName, Kid};
@@ -22,6 +22,12 @@ const LONGEST_COMMON_NAME: usize = 64;
 pub(super) fn resolve(name: &KeysetName, raw: &RawKeyset, node: &Node, report: &mut Report) -> KeySpec {
     let algorithm = raw.algorithm;
     misplaced(raw, node, report);
+    if let Some(RawSource::Algolia(_)) = &raw.source
+        && algorithm.class() == KeyClass::Hmac
+    {
+        vendors_choice(raw, node, report);
+        return KeySpec::Vendor { algorithm };
+    }
     let kid = kid(raw, node, report);
     match algorithm.class() {
         KeyClass::Asymmetric => KeySpec::Pair {
@@ -75,6 +81,17 @@ fn misplaced(raw: &RawKeyset, node: &Node, report: &mut Report) {
     // States the fact of tokens that do not exist; inherited from `defaults:` it simply does not apply.
     if class == KeyClass::ApiKey && node.get("token_ttl").is_some() {
         report.fault(&node.place_of("token_ttl"), "API keys are presented, not minted: there are no tokens to live", "remove it");
+    }
+}
+
+/// Fields about what the vendor chooses when it makes a key.
+fn vendors_choice(raw: &RawKeyset, node: &Node, report: &mut Report) {
+    for (field, stated) in
+        [("hmac_bytes", raw.hmac_bytes.is_some()), ("secret_format", raw.secret_format.is_some()), ("kid", raw.kid.is_some())]
+    {
+        if stated {
+            report.fault(&node.place_of(field), "is the vendor's to choose: `source` says that Algolia makes these keys", "remove it");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Targets: the places outside the store that keyrota writes for verifiers and signers.
 
+mod algolia;
 mod aws_secret;
 mod exec;
 mod inkeep_agents;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use algolia::AlgoliaTarget;
 pub use aws_secret::AwsSecretTarget;
 pub use exec::ExecTarget;
 pub use inkeep_agents::InkeepAgentsTarget;
@@ -61,6 +63,8 @@ pub enum Target {
     Exec(ExecTarget),
     /// The public keys of an app at Inkeep.
     InkeepAgents(InkeepAgentsTarget),
+    /// The secret keys of an application at Algolia, which makes them.
+    Algolia(AlgoliaTarget),
 }
 
 impl Target {
@@ -71,6 +75,7 @@ impl Target {
             Self::AwsSecret(secret) => secret.to_string(),
             Self::Exec(exec) => exec.to_string(),
             Self::InkeepAgents(app) => app.to_string(),
+            Self::Algolia(application) => application.to_string(),
         }
     }
 
@@ -78,14 +83,14 @@ impl Target {
     pub const fn audience(&self) -> Audience {
         match self {
             Self::File(file) => file.audience,
-            Self::AwsSecret(_) | Self::InkeepAgents(_) => Audience::Verifiers,
+            Self::AwsSecret(_) | Self::InkeepAgents(_) | Self::Algolia(_) => Audience::Verifiers,
             Self::Exec(exec) => exec.audience,
         }
     }
 
     /// Whether it is one place that all replicas write, so that what is taken away there cannot be put back by one of them.
     pub const fn is_shared(&self) -> bool {
-        matches!(self, Self::AwsSecret(_) | Self::InkeepAgents(_))
+        matches!(self, Self::AwsSecret(_) | Self::InkeepAgents(_) | Self::Algolia(_))
     }
 
     /// The same target as it is for a daemon with this state directory.
@@ -93,7 +98,7 @@ impl Target {
     pub fn beside(&self, state_dir: &Path) -> Self {
         match self {
             Self::File(file) => Self::File(file.beside(state_dir)),
-            Self::AwsSecret(_) | Self::Exec(_) | Self::InkeepAgents(_) => self.clone(),
+            Self::AwsSecret(_) | Self::Exec(_) | Self::InkeepAgents(_) | Self::Algolia(_) => self.clone(),
         }
     }
 }
@@ -215,9 +220,14 @@ pub(super) fn resolve(raw: &[RawTarget], node: Option<&Node>, around: &Around<'_
 
 /// The place that `source:` of one keyset names, if it names one.
 pub(super) fn of_source(source: &RawSource, node: &Node, around: &Around<'_>, taken: &mut Taken, report: &mut Report) -> Option<Target> {
-    let RawSource::InkeepAgents(raw) = source else { return None };
-    let within = node.get("source").and_then(|source| source.get("inkeep_agents")).unwrap_or(node);
-    inkeep_agents::resolve(raw, within, around, taken, report).map(Target::InkeepAgents)
+    let within = |field: &str| node.get("source").and_then(|source| source.get(field)).unwrap_or(node);
+    match source {
+        RawSource::Generated | RawSource::External => None,
+        RawSource::InkeepAgents(raw) => {
+            inkeep_agents::resolve(raw, within("inkeep_agents"), around, taken, report).map(Target::InkeepAgents)
+        }
+        RawSource::Algolia(raw) => algolia::resolve(raw, within("algolia"), around, report).map(Target::Algolia),
+    }
 }
 
 impl RawSource {
@@ -226,6 +236,7 @@ impl RawSource {
         match self {
             Self::Generated | Self::InkeepAgents(_) => Source::Generated,
             Self::External => Source::External,
+            Self::Algolia(_) => Source::Algolia,
         }
     }
 }

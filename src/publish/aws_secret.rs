@@ -45,7 +45,7 @@ impl Wanted {
     }
 
     fn agreed(&self, wrote: bool, drift: bool) -> Brought {
-        Brought::Agreed { content: self.content, changed_at: None, wrote, drift, said: None }
+        Brought::Agreed { content: self.content, changed_at: None, wrote, drift, said: None, amiss: None }
     }
 }
 

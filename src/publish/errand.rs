@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Brought, PublishError, ReadBack};
+use super::{Amiss, Brought, PublishError, ReadBack};
 use crate::clock::Reading;
 use crate::digest::Digest;
 use crate::name::{KeysetId, KeysetName};
@@ -40,7 +40,12 @@ impl Errand {
 
     /// The place holds what it must.
     pub fn agreed(&self, wrote: bool, drift: bool, said: Option<String>) -> Brought {
-        Brought::Agreed { content: self.wanted, changed_at: None, wrote, drift, said }
+        Brought::Agreed { content: self.wanted, changed_at: None, wrote, drift, said, amiss: None }
+    }
+
+    /// The place holds what it can.
+    pub fn agreed_but(&self, wrote: bool, amiss: Option<Amiss>) -> Brought {
+        Brought::Agreed { content: self.wanted, changed_at: None, wrote, drift: false, said: None, amiss }
     }
 }
 
@@ -54,6 +59,8 @@ struct Slot {
     held: Option<Digest>,
     /// When (boot time) it was last read back.
     read_at: Option<Span>,
+    /// What was not as it should be then.
+    amiss: Option<Amiss>,
     failure: Option<Failure>,
 }
 
@@ -116,7 +123,7 @@ impl Errands {
         let to_be_read = errand.look_every.is_some_and(|every| slot.read_at.is_none_or(|at| now >= at + every));
         if slot.failure.is_none() && !to_be_read && held == Some(wanted) {
             slot.held = Some(wanted);
-            return Ok(errand.agreed(false, false, None));
+            return Ok(errand.agreed_but(false, slot.amiss.clone()));
         }
         slot.running = true;
         drop(slots);
@@ -141,6 +148,7 @@ impl Errands {
             match outcome {
                 Ok(outcome @ Brought::Agreed { .. }) => {
                     slot.failure = None;
+                    slot.amiss = if let Brought::Agreed { amiss, .. } = &outcome { amiss.clone() } else { None };
                     slot.held = Some(errand.wanted);
                     slot.read_at = Some(now);
                     slot.outcome = Some((errand.wanted, outcome));
@@ -178,6 +186,7 @@ impl Errands {
                 known("it holds keys that the keyset does not know, and is left alone; hint: `keyrota import` them".into(), false)
             }
             Some(Slot { running: true, .. }) => known("it is running".into(), true),
+            Some(Slot { amiss: Some(amiss), .. }) => known(amiss.what.clone(), amiss.expected),
             Some(Slot { held: Some(_), read_at: Some(at), .. }) if errand.look_every.is_some() => {
                 known(format!("it was read back {} ago", Reading::now().boot.saturating_sub(*at).rounded()), true)
             }

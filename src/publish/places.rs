@@ -46,6 +46,7 @@ impl<C: Calls, T: Time> Targets for Places<C, T> {
             Target::File(file) => Files.bring(file, document, expected).await,
             Target::Exec(exec) => self.programs.bring(&Handing::of(keyset, exec, document)?, expected),
             Target::InkeepAgents(app) => self.vendors.bring(keyset, app, document, expected),
+            Target::Algolia(application) => self.vendors.tend(keyset, application, document, expected),
             Target::AwsSecret(secret) => Box::pin(aws_secret::bring(self.secrets(secret)?, secret, document, expected)).await,
         }
     }
@@ -55,6 +56,7 @@ impl<C: Calls, T: Time> Targets for Places<C, T> {
             Target::File(file) => Files.look(file, document).await,
             Target::Exec(exec) => Ok(self.programs.known(keyset, exec)),
             Target::InkeepAgents(app) => Ok(self.vendors.known(keyset, app)),
+            Target::Algolia(application) => Ok(self.vendors.examine(keyset, application).await),
             Target::AwsSecret(secret) => Box::pin(aws_secret::look(self.secrets(secret)?, secret, document)).await,
         }
     }
@@ -70,6 +72,7 @@ impl<C: Calls, T: Time> Targets for Places<C, T> {
         match (target, expected) {
             // What was being written when nobody had read it back yet is there all the same.
             (Target::InkeepAgents(app), _) => Ok(self.vendors.remove(keyset, app, document, patience).await),
+            (Target::Algolia(application), _) => Ok(self.vendors.leave(keyset, application, document, patience).await),
             (_, None) => Ok(Removed::Nothing),
             (Target::File(file), Some(expected)) => Files.remove(file, expected).await.map(Removed::from),
             (Target::Exec(exec), Some(_)) => Err(self.programs.let_go(keyset, exec)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::keyset::{Held, Keyset, Status};
-use super::{KeyOrders as _, LONGEST_DECISION, MOST_STEPS, Order, Ports, places};
+use super::{LONGEST_DECISION, MOST_STEPS, Ports, places};
 use crate::clock::Reading;
 use crate::document::{Change, Document, StateName};
 use crate::event::{Event, Part};
@@ -45,6 +45,7 @@ impl<P: Ports> Context<'_, P> {
         let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };
         let mut happened = Vec::new();
         keyset.again = true;
+        keyset.no_key = None;
         for _ in 0..MOST_STEPS {
             match self.one_step(&id, &mut keyset, &mut happened).await {
                 Then::GoOn => {}
@@ -105,6 +106,10 @@ impl<P: Ports> Context<'_, P> {
                 if document.generation == Generation(0) {
                     // It may be its inception day soon, or somebody hands in a key elsewhere.
                     wait.until = Some(self.ports.clock().wall + SLOW_RETRY);
+                }
+                if keyset.no_key.is_some() {
+                    let again = self.ports.clock().wall + RETRY;
+                    wait.until = Some(wait.until.map_or(again, |until| until.min(again)));
                 }
                 if keyset.suspected.is_some() {
                     let again = if keyset.troubles.contains_key(&Part::Witness) { SLOW_RETRY } else { RETRY };
@@ -183,6 +188,7 @@ impl<P: Ports> Context<'_, P> {
             signer_places,
             late_commits: keyset.late_commits.clone(),
             uptake: self.ports.uptake(&document.id.keyset),
+            no_key: keyset.no_key.clone(),
         }
     }
 
@@ -250,19 +256,9 @@ impl<P: Ports> Context<'_, P> {
         events: &mut Vec<Event>,
     ) -> Then {
         let decided = self.ports.clock();
-        let key = match &step {
-            Step::Generate { spec } => match self.ports.keys().order(id, spec, decided.wall).await {
-                Order::Ready(key) => {
-                    keyset.works(id, Part::Keygen, events);
-                    Some(*key)
-                }
-                Order::Making => return Then::Stop,
-                Order::Failed(what) => {
-                    keyset.trouble(id, Part::Keygen, what, events);
-                    return Then::Stop;
-                }
-            },
-            _ => None,
+        let key = match self.ordered(id, keyset, document, &step, decided.wall, events).await {
+            Ok(key) => key,
+            Err(then) => return then,
         };
         // Whoever was frozen since deciding must not write what was true then.
         if self.ports.clock().boot > began.boot + LONGEST_DECISION {

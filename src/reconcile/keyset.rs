@@ -72,6 +72,8 @@ pub(super) struct Keyset {
     /// What is overdue, by its label, as an event has told; and the steps that wait for a person, each told of once.
     pub late: Option<&'static str>,
     pub asked: BTreeSet<(StepKind, Option<Kid>)>,
+    /// Why its vendor has no new key for it, as this pass has heard.
+    pub no_key: Option<String>,
     /// There is more to do than one pass allows.
     pub again: bool,
 }

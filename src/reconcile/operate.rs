@@ -13,7 +13,7 @@ use crate::clock::ClockWatch;
 use crate::digest::Digest;
 use crate::document::{Document, Intent};
 use crate::event::{Event, Part};
-use crate::key::Key;
+use crate::key::{Key, KeySpec};
 use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName};
 use crate::observed::{Fault, Observed};
 use crate::operator::{Preview, Refusal, Verb, goes_ahead, preview, wants_key};
@@ -223,8 +223,11 @@ impl<P: Ports> Context<'_, P> {
             events.push(Event::Accepted { keyset: id.clone(), by: request.by.clone() });
             return Ok(Attempt::Answered(Box::new(Operated { preview: agreed.preview, done: Some(Generation(0)) })));
         }
+        if matches!(agreed.rules.spec, KeySpec::Vendor { .. }) {
+            *spare = None; // it was made for the successor of one document, and whoever makes them is asked again for another
+        }
         if spare.is_none() && wants_key(&agreed.document, &agreed.verb, &agreed.rules, began.wall) {
-            *spare = match self.made(id, &agreed.rules).await {
+            *spare = match self.made(id, &agreed.document, &agreed.rules).await {
                 Ok(key) => Some(key),
                 // An emergency waits for no key: the next pass goes on with this order, and tells of what is wrong with it.
                 Err(_) if goes_ahead(&request.verb) => None,
@@ -346,11 +349,11 @@ impl<P: Ports> Context<'_, P> {
         Observed { serving_since: self.serving_since.min(now), ..Observed::quiet(now) }
     }
 
-    async fn made(&self, id: &KeysetId, rules: &Rules) -> Result<Key, Obstacle> {
-        match self.ports.keys().order(id, &rules.spec, self.ports.clock().wall).await {
+    async fn made(&self, id: &KeysetId, document: &Document, rules: &Rules) -> Result<Key, Obstacle> {
+        match self.ports.keys().order(id, document, &rules.spec, self.ports.clock().wall).await {
             Order::Ready(key) => Ok(*key),
-            Order::Making => Err(Obstacle::Making),
-            Order::Failed(what) => Err(Obstacle::Keygen(what)),
+            Order::Making | Order::Asked(_) => Err(Obstacle::Making),
+            Order::Failed(what) | Order::Away(what) => Err(Obstacle::Keygen(what)),
         }
     }
 }

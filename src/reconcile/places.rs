@@ -12,7 +12,7 @@ use crate::event::{Event, Part};
 use crate::name::{KeysetId, Kid};
 use crate::observed::{PlaceKind, SignerPlace, VerifierPlace};
 use crate::policy::{Audience, Target};
-use crate::publish::{Brought, Removed, Targets as _};
+use crate::publish::{Amiss, Brought, Removed, Targets as _};
 use crate::time::{Span, Timestamp};
 use crate::witness::PlaceMemory;
 
@@ -98,11 +98,11 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
             let memory = keyset.places.entry(name.clone()).or_default();
             let expected = memory.content;
             let wrong = match ports.targets().bring(id, target, document, expected).await {
-                Ok(Brought::Agreed { content, changed_at, wrote, drift, said }) => {
+                Ok(Brought::Agreed { content, changed_at, wrote, drift, said, amiss }) => {
                     let now = ports.clock().wall;
                     let altered = drift || (!wrote && changed_at.is_some() && memory.changed_at.is_some_and(|at| Some(at) != changed_at));
                     let since = if wrote || altered { now } else { changed_at.map_or(now, |at| at.min(now)) };
-                    memory.agree(&carried(audience, document), altered, since);
+                    memory.agree(&held(carried(audience, document), amiss.as_ref()), altered, since);
                     memory.target = Some(target.clone());
                     memory.content = Some(content);
                     memory.changed_at = changed_at;
@@ -110,7 +110,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                         events.push(Event::TargetWritten { keyset: id.clone(), target: name.clone(), drift });
                     }
                     events.extend(said.map(|what| Event::TargetSaid { keyset: id.clone(), target: name.clone(), what }));
-                    None
+                    amiss.filter(|amiss| !amiss.expected).map(|amiss| format!("target {name}: {}", amiss.what))
                 }
                 Ok(Brought::UnderWay { unsure }) => {
                     memory.target = Some(target.clone());
@@ -134,6 +134,7 @@ pub(super) async fn project<P: Ports>(ports: &P, id: &KeysetId, keyset: &mut Key
                         Target::AwsSecret(_) => "give this target another `name`",
                         Target::Exec(_) => "clear what `read_back` shows",
                         Target::InkeepAgents(_) => "delete it in that app",
+                        Target::Algolia(_) => "delete it there",
                     };
                     Some(format!(
                         "{name} holds a key that this keyset does not know ({kids}), so it is not overwritten; hint: import that key, \
@@ -203,6 +204,13 @@ fn carried(audience: Audience, document: &Document) -> Vec<Kid> {
     let active = document.active.as_ref().map(|a| &a.key.kid);
     let stands_for = |kid: &Kid| audience == Audience::Verifiers || Some(kid) != active;
     document.live().map(|live| live.key.kid.clone()).filter(stands_for).collect()
+}
+
+/// The same for a place where something is amiss: without what it lacks, and with what it has not let go of.
+fn held(kids: Vec<Kid>, amiss: Option<&Amiss>) -> Vec<Kid> {
+    let Some(amiss) = amiss else { return kids };
+    let there = kids.into_iter().filter(|kid| !amiss.lacks.contains(kid));
+    there.chain(amiss.still.iter().cloned()).collect()
 }
 
 impl PlaceMemory {

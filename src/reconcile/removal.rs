@@ -135,7 +135,7 @@ impl<P: Ports> Context<'_, P> {
 fn what_becomes(place: &str, memory: &PlaceMemory) -> String {
     match memory.target {
         Some(Target::Exec(_)) => format!("what {place} did with the keys stays: undo it by hand"),
-        Some(Target::InkeepAgents(_)) => format!("this keyset's keys are deleted at {place}"),
+        Some(Target::InkeepAgents(_) | Target::Algolia(_)) => format!("this keyset's keys are deleted at {place}"),
         Some(Target::AwsSecret(_)) => format!("{place} is scheduled for deletion, if keyrota may"),
         Some(Target::File(_)) | None => format!("{place} is removed"),
     }

@@ -70,7 +70,7 @@ impl Targets for Nothing {
 }
 
 impl KeyOrders for Nothing {
-    async fn order(&self, _: &KeysetId, spec: &KeySpec, now: Timestamp) -> Order {
+    async fn order(&self, _: &KeysetId, _: &Document, spec: &KeySpec, now: Timestamp) -> Order {
         Order::Ready(Box::new(keygen::generate(spec, now).unwrap()))
     }
 }

@@ -47,7 +47,7 @@ impl Replica {
     /// Brings it and must succeed: whether it wrote, whether that was drift, and what is to be expected next time.
     async fn agrees(&self, document: &Document, expected: Option<Digest>) -> (bool, bool, Option<Digest>) {
         match self.bring(document, expected).await {
-            Ok(Brought::Agreed { content, changed_at: None, wrote, drift, said: None }) => (wrote, drift, Some(content)),
+            Ok(Brought::Agreed { content, changed_at: None, wrote, drift, said: None, amiss: None }) => (wrote, drift, Some(content)),
             other => panic!("{other:?}"),
         }
     }

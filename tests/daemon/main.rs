@@ -1,11 +1,12 @@
 //! The real binary, from outside: started, edited, asked, killed. Nothing here knows the inside of the daemon; what it sees is what
 //! signers, verifiers and operators see.
 //!
-//! Rooms: `process` starts and ends daemons, `edge` is a server of somebody else's, `inkeep` a vendor, `http` asks them, `token` signs and verifies with what they hand out; the others are
+//! Rooms: `process` starts and ends daemons, `edge` is a server of somebody else's, `inkeep` and `algolia` vendors, `http` asks them, `token` signs and verifies with what they hand out; the others are
 //! tests. `KEYROTA_CRASH_ROUNDS=<count>` and `KEYROTA_CRASH_SEED=<seed>` steer the crashes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
+mod algolia;
 mod backup;
 #[path = "../chance/mod.rs"]
 mod chance;
@@ -27,6 +28,7 @@ mod refusals;
 mod rekey;
 mod reload;
 mod replicas;
+mod sources;
 mod tls;
 mod token;
 mod tokens;

@@ -43,6 +43,11 @@ pub fn refused_by_secrets(token: &Token, document: &Value) -> Option<String> {
     refused(token, &DecodingKey::from_secret(secret.as_bytes()))
 }
 
+/// Why a verifier that holds this secret refuses the token.
+pub fn refused_by_secret(token: &Token, secret: &str) -> Option<String> {
+    refused(token, &DecodingKey::from_secret(secret.as_bytes()))
+}
+
 /// Signature and form; whether it has expired is for the caller, who must not be fooled by a slow machine.
 fn refused(token: &Token, key: &DecodingKey) -> Option<String> {
     let header = jsonwebtoken::decode_header(&token.text).unwrap();

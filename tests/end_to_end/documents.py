@@ -26,7 +26,7 @@ HELD = {
         "sh restore": "tests/end_to_end/backup.py", "sh restored": "tests/end_to_end/backup.py", "sh tls": "tests/daemon/tls.rs",
     },
     "tokens.md": {"sh network": "tests/daemon/endpoints.rs", "sh refresh": "tests/daemon/refresh.rs"},
-    "vendors.md": {"sh cut-over": "tests/daemon/cut_over.rs"},
+    "vendors.md": {"sh cut-over": "tests/daemon/cut_over.rs", "sh request": "tests/end_to_end/vendors_docs.py"},
     "aws.md": {"console first-day": "tests/end_to_end/production.py"},
 }
 POLICY = """version: 1

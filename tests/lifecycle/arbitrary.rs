@@ -323,6 +323,7 @@ fn observed() -> BoxedStrategy<Observed> {
     let late = prop_oneof![3 => Just(BTreeMap::new()), 1 => btree_map(any_kid(), moment(), 0..6)];
     (moment(), moment(), fault, any::<bool>(), vec(verifier_place, 0..3), vec(signer_place, 0..3), late, vec(report, 0..3))
         .prop_map(|(now, serving_since, fault, may_create, verifier_places, signer_places, late_commits, uptake)| Observed {
+            no_key: None,
             now,
             serving_since,
             fault,

@@ -36,6 +36,8 @@ fn by_people() -> Vec<Release> {
     let due = || signing().at(t0() + ROTATE_EVERY);
     let mode = |scene: Scene, mode: Mode| scene.with(|s| s.rules.mode = mode);
     let alone = |s: &mut Scene| s.rules.verifier = VerifierShape::SingleKey;
+    let vendor = |scene: Scene| scene.with(|s| s.observed.no_key = Some("the vendor is away".into()));
+    let comes = |s: &mut Scene| s.observed.no_key = None;
     let held = |s: &mut Scene| s.document.intents.hold = Some(by_ada(t0()));
     vec![
         row("a change-over needs a word", mode(ready(), Mode::Approve), "approval", "activate k2", approve),
@@ -55,6 +57,15 @@ fn by_people() -> Vec<Release> {
         row("a vendor's key", unstored().with(|s| s.rules.source = Source::External), "external", "generate", |s| {
             s.rules.source = Source::Generated;
         }),
+        row("its vendor has not made the first key", vendor(unstored()), "vendor", "generate", comes),
+        row("its vendor has not made the next key", vendor(due()), "vendor", "generate", comes),
+        row(
+            "asked for without its waits, and its vendor has not made it",
+            vendor(signing()).with(|s| s.document.intents.rotate_now = Some(by_ada(t0()))),
+            "vendor",
+            "generate",
+            comes,
+        ),
         row("the first key is handed in", unstored().with(|s| s.rules.start = Start::Import), "external", "generate", |s| {
             s.rules.start = Start::Generate;
         }),
@@ -185,6 +196,17 @@ fn an_external_key_that_is_due_is_asked_for_from_that_moment() {
     let generate = &wait.pending[0];
     assert_eq!((generate.step.as_str(), generate.because.name()), ("generate", "external"));
     assert_eq!(generate.at, Some(t0() + ROTATE_EVERY.saturating_sub(PROPAGATION)));
+}
+
+#[test]
+fn while_a_vendor_has_not_made_a_key_old_ones_retire_and_what_is_late_is_told() {
+    let away = |s: &mut Scene| s.observed.no_key = Some("the vendor is away".into());
+    let scene = signing().erased("k0").at(t0() + ROTATE_EVERY + RETENTION);
+    crate::table::now_does("made at once", &scene.clone(), "generate");
+    crate::table::now_does("the vendor is away", &scene.with(away), "retire k0");
+    let late = signing().at(t0() + ROTATE_EVERY + Span::hours(1)).with(away);
+    let late = overdue(&late.document, &late.rules, &late.observed).unwrap();
+    assert_eq!((late.because.label(), late.because.to_string().as_str()), ("vendor", "the vendor is away"));
 }
 
 #[test]

@@ -481,14 +481,16 @@ pub fn made(kid: Kid, algorithm: Algorithm, created_at: Timestamp) -> Key {
 }
 
 impl KeyOrders for SimKeys {
-    async fn order(&self, _: &KeysetId, spec: &KeySpec, now: Timestamp) -> Order {
+    async fn order(&self, _: &KeysetId, _: &Document, spec: &KeySpec, now: Timestamp) -> Order {
         GiveWay(false).await;
         let mut outside = lock(&self.0);
         if outside.chance.below(1000) < outside.trouble {
-            return Order::Failed("no entropy".into());
+            // A vendor that gives no key holds up less than a machine that makes none.
+            let what = "no key".to_owned();
+            return if outside.made.is_multiple_of(2) { Order::Failed(what) } else { Order::Away(what) };
         }
         if outside.now < outside.keys_slow_until {
-            return Order::Making;
+            return if outside.made.is_multiple_of(2) { Order::Making } else { Order::Asked("it is being asked for".into()) };
         }
         outside.made += 1;
         let kid: Kid = format!("k{}", outside.made).parse().unwrap();
@@ -530,12 +532,12 @@ impl Targets for SimTargets {
         }
         if let Some(file) = before.filter(|f| f.content == content) {
             let changed_at = Some(file.changed_at);
-            return Ok(Brought::Agreed { content, changed_at, wrote: false, drift: false, said: None });
+            return Ok(Brought::Agreed { content, changed_at, wrote: false, drift: false, said: None, amiss: None });
         }
         let drift = expected.is_some() && before.map(|f| f.content) != expected;
         let file = File { content, kids, active, changed_at: wall, audience: target.audience(), foreign: false };
         host.files.insert(path, file);
-        Ok(Brought::Agreed { content, changed_at: Some(wall), wrote: true, drift, said: None })
+        Ok(Brought::Agreed { content, changed_at: Some(wall), wrote: true, drift, said: None, amiss: None })
     }
 
     async fn look(&self, _: &KeysetId, _: &Target, _: &Document) -> Result<ReadBack, PublishError> {

@@ -52,7 +52,7 @@ pub async fn overwrite(shared: &Shared, host: usize, document: &Document) -> Res
     GiveWay(false).await;
     let text = serde_json::to_string(&document.jwks()).unwrap();
     let content = Digest::of(text.as_bytes());
-    let agreed = |wrote| Ok(Brought::Agreed { content, changed_at: None, wrote, drift: false, said: None });
+    let agreed = |wrote| Ok(Brought::Agreed { content, changed_at: None, wrote, drift: false, said: None, amiss: None });
     {
         let mut outside = lock(shared);
         if outside.hosts[host].store_away {

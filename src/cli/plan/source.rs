@@ -47,6 +47,7 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
         }
         without_file(&mut known, &folder, &mut notes);
         without_read_back(&folder, &args.keysets, &mut notes);
+        made_elsewhere(&folder, &args.keysets, &mut notes);
         Some(wishes(&folder))
     } else {
         without_rules(&known, &mut notes);
@@ -140,6 +141,19 @@ fn without_read_back(folder: &Folder, only: &[KeysetId], notes: &mut Vec<String>
             let unread = keyset.publish.iter().filter(|target| matches!(target, Target::Exec(exec) if exec.read_back.is_none()));
             for target in unread.filter(|_| only.is_empty() || only.contains(&id)) {
                 notes.push(format!("{id}: nothing reads back {}: that the program ends with 0 counts as published", target.name()));
+            }
+        }
+    }
+}
+
+/// Vendors that must answer for a new key to come.
+fn made_elsewhere(folder: &Folder, only: &[KeysetId], notes: &mut Vec<String>) {
+    for (policy, _) in folder.environments.values().filter_map(|loaded| loaded.as_ref().ok()) {
+        for (name, keyset) in &policy.keysets {
+            let id = KeysetId { environment: policy.environment.clone(), keyset: name.clone() };
+            let makers = keyset.publish.iter().filter(|target| matches!(target, Target::Algolia(_)));
+            for maker in makers.filter(|_| only.is_empty() || only.contains(&id)) {
+                notes.push(format!("{id}: each new key is made by {}, and is late if that is away then", maker.name()));
             }
         }
     }

@@ -148,6 +148,7 @@ fn remedy_for(label: &str) -> &'static str {
             "it goes on by itself; `keyrota plan` shows when"
         }
         "store" => "`journalctl -u keyrota` says more; it is tried again by itself",
+        "vendor" => "look at the vendor's status page and at the API key in the policy; it is asked again by itself",
         "keygen" => "`journalctl -u keyrota` says more; another key is made by itself",
         "clock" => "`timedatectl status`; it goes on once the clock is right",
         "policy" => "`keyrota plan --policies DIR` shows what the policy would change",
