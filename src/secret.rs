@@ -9,39 +9,58 @@ use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 
 /// A secret that is text: PEM, base62, base64url. Clones share the one copy in memory, which is wiped when the last of them goes.
 #[derive(Clone)]
-pub struct SecretText(Arc<Wiped>);
+pub struct SecretText(Arc<LoneSecret>);
 
-struct Wiped(Box<str>);
+/// The same with one holder: the copy in memory is wiped when it goes.
+pub struct LoneSecret(Box<str>);
 
 /// The whole at once: zeroize's own way goes byte by byte, which costs a token as much as half its signature. The barrier has the
 /// compiler believe that somebody looks at the zeros, so it must write them.
-impl Drop for Wiped {
+impl Drop for LoneSecret {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.0).into_boxed_bytes();
         bytes.fill(0);
         optimization_barrier(&*bytes);
     }
 }
-impl ZeroizeOnDrop for Wiped {}
+impl ZeroizeOnDrop for LoneSecret {}
+
+impl LoneSecret {
+    /// Takes the text over. Its own buffer is wiped when it had room to spare and so had to be copied.
+    pub fn new(mut text: String) -> Self {
+        if text.len() == text.capacity() {
+            return Self(text.into_boxed_str());
+        }
+        let exact = Self(Box::from(text.as_str()));
+        text.zeroize();
+        exact
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A secret that is bytes: a serialized document, a master key.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SecretBytes(Box<[u8]>);
 
 impl SecretText {
-    /// Takes the text over. Its own buffer is wiped when it had room to spare and so had to be copied.
-    pub fn new(mut text: String) -> Self {
-        if text.len() == text.capacity() {
-            return Self(Arc::new(Wiped(text.into_boxed_str())));
-        }
-        let exact = Wiped(Box::from(text.as_str()));
-        text.zeroize();
-        Self(Arc::new(exact))
+    /// Takes the text over, as [`LoneSecret::new`] does.
+    pub fn new(text: String) -> Self {
+        LoneSecret::new(text).into()
     }
 
     /// The secret itself.
     pub fn expose(&self) -> &str {
-        &self.0.0
+        self.0.expose()
+    }
+}
+
+impl From<LoneSecret> for SecretText {
+    fn from(secret: LoneSecret) -> Self {
+        Self(Arc::new(secret))
     }
 }
 

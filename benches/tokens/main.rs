@@ -27,7 +27,7 @@ use keyrota::document::{Active, Document, Facts};
 use keyrota::key::{Algorithm, Key, KeySpec, KidFormat, SecretEncoding};
 use keyrota::keygen;
 use keyrota::policy::{Profile, TokenPolicy};
-use keyrota::secret::SecretText;
+use keyrota::secret::LoneSecret;
 use keyrota::time::{Span, Timestamp};
 use keyrota::tokens::mint::{MintRequest, Minter};
 use keyrota::tokens::verify::{Expected, Verifier};
@@ -123,7 +123,7 @@ impl Work {
         &self.document.active.as_ref().unwrap().key
     }
 
-    fn mint(&self) -> SecretText {
+    fn mint(&self) -> LoneSecret {
         self.minter.mint(black_box(&self.request), self.now).unwrap().token
     }
 }

@@ -112,7 +112,7 @@ impl Room {
 fn told(minted: Minted, policy: Option<&TokenPolicy>) -> Response {
     let header = policy.map_or("Authorization: Bearer ", |policy| policy.profile.name().header()).to_owned();
     let (kid, expires_at) = (minted.kid.as_str().to_owned(), minted.expires_at);
-    secret_body::secret_json(&MintTold { token: Material(minted.token), header, kid, expires_at })
+    secret_body::secret_json(&MintTold { token: Material(minted.token.into()), header, kid, expires_at })
 }
 
 fn refused(error: &MintError) -> Refusal {

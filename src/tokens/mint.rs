@@ -18,7 +18,7 @@ use crate::key::Algorithm;
 use crate::keygen::KeygenError;
 use crate::name::{KeysetId, Kid};
 use crate::policy::{ProfileName, TokenPolicy};
-use crate::secret::SecretText;
+use crate::secret::LoneSecret;
 use crate::time::{Span, Timestamp};
 
 /// The longest subject, in bytes: that of `OpenID` Connect Core §2 is 255 characters, and they may have four bytes.
@@ -38,10 +38,9 @@ pub struct MintRequest {
 }
 
 /// A token. Whoever holds it can present it, so it is a secret.
-#[derive(Clone)]
 pub struct Minted {
     /// The token itself.
-    pub token: SecretText,
+    pub token: LoneSecret,
     /// The key that signed it.
     pub kid: Kid,
     /// When it ceases to be accepted.
@@ -278,7 +277,7 @@ impl Minter {
         Ok(())
     }
 
-    fn signed(&self, payload: &str) -> Result<SecretText, MintError> {
+    fn signed(&self, payload: &str) -> Result<LoneSecret, MintError> {
         let encoded = |bytes: usize| (bytes * 4).div_ceil(3);
         let length = self.header.len() + encoded(payload.len()) + 1 + encoded(self.key.signature_length());
         if length > LONGEST_TOKEN {
@@ -290,7 +289,7 @@ impl Minter {
         let signature = self.key.sign(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_append(signature, &mut token);
-        Ok(SecretText::new(token))
+        Ok(LoneSecret::new(token))
     }
 }
 

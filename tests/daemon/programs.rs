@@ -36,8 +36,11 @@ keysets:
 fn a_program_takes_the_key_set_and_one_that_hangs_holds_up_nobody() {
     let home = Home::with("");
     let folder = home.folder("state");
-    for (name, body) in [("push", r#"cat > "$1/pushed""#), ("show", r#"cat "$1/pushed" 2>/dev/null; exit 0"#), ("hang", "sleep 600 & wait")]
-    {
+    for (name, body) in [
+        ("push", r#"cat > "$1/new" && mv "$1/new" "$1/pushed""#),
+        ("show", r#"cat "$1/pushed" 2>/dev/null; exit 0"#),
+        ("hang", "sleep 600 & wait"),
+    ] {
         fs::write(folder.join(name), format!("#!/bin/sh\n{body}\n")).unwrap();
         fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }

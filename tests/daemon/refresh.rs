@@ -252,6 +252,10 @@ fn replicas_and_restarts_know_them_and_what_was_taken_back() {
     assert_eq!(using(&daemon, "users", &other, &eve)["code"], "refresh_revoked");
     let document = daemon.document("refresh").unwrap();
     assert!(document["revoked_grants"].as_array().unwrap().len() == 2 && !document.to_string().contains("user-ada"), "{document}");
+    let status = said(&keyrota(&["status", "fast/refresh"], &daemon.runtime));
+    for line in ["refresh tokens that were revoked", "about the subject with digest ", "given to callers of other "] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
 
     assert_eq!((replica.terminate().code(), daemon.terminate().code()), (Some(0), Some(0)));
     let daemon = Daemon::start(&home, &KEYSETS);

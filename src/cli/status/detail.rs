@@ -40,6 +40,10 @@ pub fn text(id: &KeysetId, keyset: &KeysetReport, problems: &[Problem], now: Tim
     if !keyset.signers.is_empty() {
         out.push_str(&format!("\n  {}\n{}", look.paint(Tone::Faint, "signers that report"), signers(keyset, look)));
     }
+    if let Some(document) = document.as_ref().filter(|document| !document.revoked_grants.is_empty()) {
+        let title = look.paint(Tone::Faint, "refresh tokens that were revoked");
+        out.push_str(&format!("\n  {title}\n{}", revoked_grants(document, look)));
+    }
     if let Some(document) = &document {
         let history = history(document, &shorts, look);
         out.push_str(&format!("\n  {}\n{history}", look.paint(Tone::Faint, "lately")));
@@ -156,6 +160,15 @@ fn signers(keyset: &KeysetReport, look: &Look) -> String {
             format!("since {}", moment::full(signer.since)).into(),
             behind.map_or_else(|| Cell::toned(Tone::Good, "up to date"), |behind| Cell::toned(Tone::Warn, behind)),
         ]);
+    }
+    table.render(look)
+}
+
+fn revoked_grants(document: &Document, look: &Look) -> String {
+    let mut table = Table::default().indented(4);
+    for entry in &document.revoked_grants {
+        let forgotten = format!("kept until {}, when all of them have expired", moment::full(entry.until));
+        table.row([entry.whom.to_string().into(), format!("up to {}", moment::full(entry.before)).into(), forgotten.into()]);
     }
     table.render(look)
 }

@@ -42,5 +42,5 @@ async fn signed_in(room: &Room, asked: &Asked) -> Result<Response, Refused> {
     let request = MintRequest { subject: Some(user.to_owned()), bound_to: proven.bound_to(), ..MintRequest::default() };
     let minted = room.mint(&admitted, request).await?;
     let token_type = proven.key.map(|_| "DPoP");
-    Ok(proven.with(secret_json(&SignedIn { expires_at: minted.expires_at, id_token: Material(minted.token), token_type })))
+    Ok(proven.with(secret_json(&SignedIn { expires_at: minted.expires_at, id_token: Material(minted.token.into()), token_type })))
 }

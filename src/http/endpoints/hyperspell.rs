@@ -47,7 +47,7 @@ async fn minted(room: &Room, asked: &Asked, body: Body) -> Result<Response, Refu
     let proven = room.proven(asked)?;
     let request = MintRequest { subject, ttl, claims, bound_to: proven.bound_to() };
     let minted = room.mint(&admitted, request).await?;
-    Ok(proven.with(secret_json(&UserToken { expires_at: minted.expires_at, token: Material(minted.token) })))
+    Ok(proven.with(secret_json(&UserToken { expires_at: minted.expires_at, token: Material(minted.token.into()) })))
 }
 
 /// `{"detail": [{"loc", "msg", "type"}]}`.

@@ -41,7 +41,7 @@ impl Granted {
         let expires_in = minted.expires_at.since(now).whole_seconds();
         let (expires_at, kid) = (minted.expires_at, minted.kid.as_str().to_owned());
         let (refresh_token, refresh_expires_at) = refresh.map(|given| (Material(given.token), given.expires_at)).unzip();
-        let (access_token, token_type) = (Material(minted.token), proven.token_type());
+        let (access_token, token_type) = (Material(minted.token.into()), proven.token_type());
         proven.with(secret_json(&Self { access_token, token_type, expires_in, expires_at, kid, refresh_token, refresh_expires_at }))
     }
 }
