@@ -52,6 +52,8 @@ pub enum Command {
         faults: Vec<String>,
         /// Whether the file is gone: then every keyset is an orphan.
         gone: bool,
+        /// Told when that is so.
+        done: oneshot::Sender<()>,
     },
     /// An operator asks for something.
     Operate(Box<Asked>),
@@ -167,7 +169,7 @@ fn begin(house: &Arc<House>, policy: Box<Policy>, store: Keeping, hold: Option<V
     };
     let _ = commands.send(Command::Take { policy, done });
     if let Some(faults) = hold {
-        let _ = commands.send(Command::Hold { faults, gone: false });
+        let _ = commands.send(Command::Hold { faults, gone: false, done: oneshot::channel().0 });
     }
     let task = tokio::spawn(environment.work(told, made, seen));
     (Running { commands, task, store: config }, first, board)
@@ -275,7 +277,7 @@ impl Environment {
             Command::Operate(asked) => self.take_up(*asked).await,
             Command::Leave => self.leaving = true,
             Command::Examine(answer) => drop(answer.send(self.examine().await)),
-            Command::Hold { faults, gone } => {
+            Command::Hold { faults, gone, done } => {
                 let standing = PolicyStanding { faults, ..(**self.board.policy.load()).clone() };
                 self.board.policy.store(Arc::new(standing));
                 if gone {
@@ -285,6 +287,7 @@ impl Environment {
                 } else {
                     self.reconciler.hold_policy();
                 }
+                let _ = done.send(());
             }
         }
     }

@@ -122,7 +122,7 @@ impl Policies {
                     Vec::new()
                 }
                 Err(faults) => {
-                    self.hold(&mut running, &name, &faults);
+                    done.extend(self.hold(&mut running, &name, &faults));
                     faults
                 }
             };
@@ -175,19 +175,27 @@ impl Policies {
         first
     }
 
-    /// The file is broken: the environment goes on under what it had, or starts under what was last good.
-    fn hold(&self, running: &mut BTreeMap<EnvironmentName, Running>, name: &EnvironmentName, faults: &[String]) {
+    /// The file is broken: the environment goes on under what it had, or starts under what was last good. The receiver is told when one
+    /// that runs goes on so.
+    fn hold(
+        &self,
+        running: &mut BTreeMap<EnvironmentName, Running>,
+        name: &EnvironmentName,
+        faults: &[String],
+    ) -> Option<tokio::sync::oneshot::Receiver<()>> {
         if let Some(known) = running.get(name) {
             let gone = !self.folder.join(format!("{name}.yaml")).exists();
-            let _ = known.commands.send(Command::Hold { faults: faults.to_vec(), gone });
-            return;
+            let (done, receiver) = tokio::sync::oneshot::channel();
+            let _ = known.commands.send(Command::Hold { faults: faults.to_vec(), gone, done });
+            return Some(receiver);
         }
         let kept = self.kept().join(format!("{name}.yaml"));
         let last_good = std::fs::read_to_string(&kept).ok().and_then(|text| parse(&kept, &text).ok());
-        let Some((policy, _)) = last_good else { return };
+        let (policy, _) = last_good?;
         let store = Keeping::of(&self.house, name, &policy.store);
         let (started, _) = environment::start(&self.house, Box::new(policy), store, Some(faults.to_vec()));
         running.insert(name.clone(), started);
+        None
     }
 
     /// Whether nothing is left of an environment whose policy file is gone: its store has just been looked at, and holds no keyset.

@@ -13,22 +13,9 @@ use crate::process::{Daemon, ENVIRONMENT, Home, rest, until};
 use crate::token::{self, Token};
 
 /// As fast as the embedded store lets keys change over. A new key every 7 s, announced 6.6 s, accepted for 9.6 s after.
-pub const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 7s
-  token_ttl: 3s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  sessions:
+pub const POLICY: &str = in_seconds!(
+    "rotate_every: 7s, token_ttl: 3s, clock_skew: 500ms",
+    r#"  sessions:
     algorithm: ES256
     publish:
       - file: { path: "{state_dir}/out/sessions.jwks.json", format: jwks }
@@ -40,7 +27,8 @@ keysets:
     algorithm: HS256
   partner:
     algorithm: api-key
-"#;
+"#
+);
 pub const KEYSETS: [&str; 4] = ["sessions", "calls", "hooks", "partner"];
 const PAIRS: [&str; 2] = ["sessions", "calls"];
 const TTL: u64 = 3;

@@ -12,29 +12,16 @@ use crate::process::{Daemon, ENVIRONMENT, Home, keyrota, until};
 use crate::verbs::{done, said};
 
 const KEYSET: &str = "fast/help";
-const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 30d
-  token_ttl: 1m
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 100ms
-  cache_max_age: 100ms
-  margin: 0s
-  rollback_window: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  help:
+const POLICY: &str = in_seconds!(
+    "rotate_every: 30d, token_ttl: 1m, clock_skew: 100ms, rollback_window: 0s",
+    r#"  help:
     algorithm: RS256
     rsa_bits: 2048
     verifier: single-key
     mode: approve
     token: { profile: inkeep, issuer: "https://www.example.com", integration_id: int_1, audience: inkeep }
-"#;
+"#
+);
 
 /// The vendor: one public key, pasted into its dashboard.
 struct Dashboard {

@@ -9,26 +9,13 @@ use crate::process::{Daemon, Home, keyrota, until};
 use crate::token;
 use crate::verbs::{done, said};
 
-const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 30d
-  token_ttl: 3s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  rollback_window: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  sessions: { algorithm: ES256 }
+const POLICY: &str = in_seconds!(
+    "rotate_every: 30d, token_ttl: 3s, clock_skew: 500ms, rollback_window: 0s",
+    "  sessions: { algorithm: ES256 }
   old: { algorithm: RS256, start: import }
   search: { algorithm: HS256, source: external }
-"#;
+"
+);
 pub const FIRST: &str = "first-secret-of-the-vendor-0123456789";
 pub const SECOND: &str = "second-secret-of-the-vendor-0123456789";
 

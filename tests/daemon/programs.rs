@@ -6,23 +6,9 @@ use std::time::Duration;
 
 use crate::process::{Daemon, Home, deadline, keyrota, passed, until};
 
-const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 6s
-  token_ttl: 1s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 100ms
-  cache_max_age: 100ms
-  margin: 0s
-  rollback_window: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  pushed:
+const POLICY: &str = in_seconds!(
+    "rotate_every: 6s, token_ttl: 1s, clock_skew: 100ms, rollback_window: 0s",
+    "  pushed:
     algorithm: ES256
     publish:
       - exec: { argv: [/bin/sh, FOLDER/push, FOLDER], format: jwks, timeout: 20s, read_back: [/bin/sh, FOLDER/show, FOLDER], read_back_every: 1s }
@@ -30,7 +16,8 @@ keysets:
     algorithm: ES256
     publish:
       - exec: { argv: [/bin/sh, FOLDER/hang], format: document, timeout: 60s }
-"#;
+"
+);
 
 #[test]
 fn a_program_takes_the_key_set_and_one_that_hangs_holds_up_nobody() {

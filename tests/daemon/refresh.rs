@@ -14,23 +14,9 @@ use crate::token::now;
 use crate::verbs::{done, said};
 
 /// Nothing happens by itself; waits take seconds, so that a second replica sees a change soon.
-const CALM: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 30d
-  token_ttl: 1h
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  rollback_window: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  partner: { algorithm: api-key, secret_format: { prefix: pk_ } }
+const CALM: &str = in_seconds!(
+    "rotate_every: 30d, token_ttl: 1h, clock_skew: 500ms, rollback_window: 0s",
+    r#"  partner: { algorithm: api-key, secret_format: { prefix: pk_ } }
   other: { algorithm: api-key, secret_format: { prefix: pk_ } }
   refresh: { algorithm: HS256, token_ttl: 30d }
   users:
@@ -56,7 +42,8 @@ keysets:
   sold:
     algorithm: ES256
     token: { profile: generic, serve: true, callers: [{ keyset: vendors, subjects: ["*"] }] }
-"#;
+"#
+);
 const KEYSETS: [&str; 6] = ["partner", "other", "refresh", "users", "api", "plain"];
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 

@@ -11,29 +11,16 @@ use crate::algolia::{ADMIN_KEY, AGENTS, APPLICATION, Algolia, Mood, by_hand};
 use crate::process::{Daemon, ENVIRONMENT, Home, keyrota, rest, until};
 use crate::token::{Token, mint, now};
 
-const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 6s
-  token_ttl: 2s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 100ms
-  cache_max_age: 100ms
-  margin: 0s
-  rollback_window: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  search:
+const POLICY: &str = in_seconds!(
+    "rotate_every: 6s, token_ttl: 2s, clock_skew: 100ms, rollback_window: 0s",
+    "  search:
     algorithm: HS256
     mode: MODE
     SOURCE
   beside:
     algorithm: EdDSA
-"#;
+"
+);
 const SEARCH: &str = "fast/search";
 const CALM: &str = "manual\n    token_ttl: 1h\n    rotate_every: 2h";
 

@@ -12,22 +12,9 @@ use crate::token::{self, Token, now};
 use crate::verbs::said;
 
 /// A new key every 7 s, announced 6.6 s, accepted for 9.6 s after.
-const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 7s
-  token_ttl: 3s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  sessions:
+const POLICY: &str = in_seconds!(
+    "rotate_every: 7s, token_ttl: 3s, clock_skew: 500ms",
+    r#"  sessions:
     algorithm: ES256
     token: { profile: generic, issuer: "https://auth.example.com", audience: [api, web], claims: { plan: pro } }
   api:
@@ -42,7 +29,8 @@ keysets:
     token: { profile: algolia }
   plain:
     algorithm: ES256
-"#;
+"#
+);
 const MINTING: [&str; 4] = ["sessions", "api", "agents", "search"];
 
 /// Every key signs for this long at least before the test is over.

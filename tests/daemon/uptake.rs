@@ -18,8 +18,7 @@ fn generation(daemon: &Daemon) -> u64 {
 
 #[test]
 fn an_old_key_stays_for_a_signer_that_says_that_it_uses_it() {
-    let patient =
-        CALM.replace("signer_refresh: 500ms", "signer_refresh: 8s\n  uptake: required\n  uptake_bound: 30m\n  rollback_window: 0s");
+    let patient = CALM.replace("signer_refresh: 500ms", "signer_refresh: 8s, uptake: required, uptake_bound: 30m, rollback_window: 0s");
     let home = Home::with(&patient.replace("    rollback_window: 9s\n", ""));
     let mut daemon = Daemon::start(&home, &["sessions"]);
     let old = daemon.document("sessions").unwrap()["kid"].as_str().unwrap().to_owned();

@@ -9,29 +9,16 @@ use crate::edge::Edge;
 use crate::inkeep::{API_KEY, Inkeep, Mood};
 use crate::process::{Daemon, ENVIRONMENT, Home, keyrota, until};
 
-const POLICY: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 6s
-  token_ttl: 2s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 100ms
-  cache_max_age: 100ms
-  margin: 0s
-  rollback_window: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  help:
+const POLICY: &str = in_seconds!(
+    "rotate_every: 6s, token_ttl: 2s, clock_skew: 100ms, rollback_window: 0s",
+    "  help:
     algorithm: ALGORITHM
     mode: MODE
     publish: [TARGETS]
   beside:
     algorithm: EdDSA
-"#;
+"
+);
 
 /// A policy whose keyset `help` is known to the vendor.
 fn policy(home: &Home, algorithm: &str, mode: &str, inkeep: &Inkeep) -> String {

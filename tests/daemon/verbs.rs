@@ -8,27 +8,15 @@ use serde_json::Value;
 use crate::process::{Daemon, Home, keyrota, until};
 
 /// Nothing happens by itself for a month, and waits take seconds: store 5s + skew 1s + 100ms + 500ms.
-pub const CALM: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 30d
-  token_ttl: 3s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  sessions:
+pub const CALM: &str = in_seconds!(
+    "rotate_every: 30d, token_ttl: 3s, clock_skew: 500ms",
+    r#"  sessions:
     algorithm: ES256
     rollback_window: 9s
     publish:
       - file: { path: "{state_dir}/out/sessions.jwks.json", format: jwks }
-"#;
+"#
+);
 pub const SESSIONS: &str = "fast/sessions";
 
 pub fn said(output: &Output) -> String {
