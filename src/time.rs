@@ -64,6 +64,7 @@ impl Timestamp {
     pub const MAX: Self = Self(253_402_300_799_999);
 
     /// The moment `millis` milliseconds after 1970, clamped to what RFC 3339 can write.
+    #[inline]
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(0, Self::MAX.0))
     }
@@ -104,6 +105,7 @@ impl From<DateTime<Utc>> for Timestamp {
 
 impl Add<Span> for Timestamp {
     type Output = Self;
+    #[inline]
     fn add(self, span: Span) -> Self {
         Self::from_millis(self.0.saturating_add(span.signed()))
     }

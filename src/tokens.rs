@@ -3,6 +3,7 @@
 //!
 //! Invariant: a key is parsed once, when a [`mint::Minter`] or a [`verify::Verifier`] is made; no token costs that again.
 
+mod claim;
 mod claims_set;
 pub mod compact;
 pub mod dpop;
@@ -11,6 +12,7 @@ pub mod key_set;
 pub mod malformed;
 pub mod mint;
 mod payload;
+mod plain_text;
 pub mod refresh;
 pub mod rejection;
 pub mod second_opinion;

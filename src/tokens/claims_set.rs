@@ -1,98 +1,94 @@
 //! The claims set of a token (RFC 7519 §2), strictly read: each claim can be looked at, and a map of them all is made for those only
 //! who want one.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value};
 
-use super::flat_json::{Flat, Read};
+use super::claim::Claim;
+use super::flat_json::{self, Member, Members, tag};
 use super::strict_json::{self, JsonFault};
 
 /// What a token claims.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum ClaimsSet {
+pub(super) enum ClaimsSet<'c> {
     /// Of the form that most have.
-    Flat(Box<Flat>),
+    Flat(&'c [Member<'c>]),
     /// Of any form.
     Map(Map<String, Value>),
 }
 
-/// One claim.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Claim<'c> {
-    Text(&'c str),
-    Number(u64),
-    Other(Cow<'c, Value>),
+/// The claims that every token is judged by (RFC 7519 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Registered<'c> {
+    pub iss: Option<Claim<'c>>,
+    pub sub: Option<Claim<'c>>,
+    pub aud: Option<Claim<'c>>,
+    pub exp: Option<Claim<'c>>,
+    pub nbf: Option<Claim<'c>>,
+    pub iat: Option<Claim<'c>>,
 }
 
-impl ClaimsSet {
-    /// The one strict JSON object that these bytes are.
+impl<'c> ClaimsSet<'c> {
+    /// The one strict JSON object that these octets are. There must be room for its members.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub(super) fn read(bytes: Vec<u8>) -> Result<Self, JsonFault> {
-        let text = String::from_utf8(bytes).map_err(|_| JsonFault::NotUtf8)?;
-        match Flat::read(text) {
-            Ok(flat) => Ok(Self::Flat(flat)),
-            Err(text) => strict_json::object(text.as_bytes()).map(Self::Map),
+    #[inline]
+    pub(super) fn read<'t: 'c>(octets: &'t [u8], room: &'c mut Members<'t>) -> Result<Self, JsonFault> {
+        let text = std::str::from_utf8(octets).map_err(|_| JsonFault::NotUtf8)?;
+        match flat_json::read(text, room) {
+            Some(()) => Ok(Self::Flat(room)),
+            None => strict_json::object(octets).map(Self::Map),
         }
     }
 
     /// The claim of that name.
     pub(super) fn get(&self, name: &str) -> Option<Claim<'_>> {
-        Some(match self {
-            Self::Flat(flat) => match flat.get(name)? {
-                Read::Text(text) => Claim::Text(text),
-                Read::Number(number) => Claim::Number(number),
-                other @ (Read::Null | Read::Bool(_)) => Claim::Other(Cow::Owned(other.into())),
-            },
-            Self::Map(map) => match map.get(name)? {
-                Value::String(text) => Claim::Text(text),
-                other => other.as_u64().map_or(Claim::Other(Cow::Borrowed(other)), Claim::Number),
-            },
-        })
-    }
-
-    /// All of them.
-    pub(super) fn to_map(&self) -> Map<String, Value> {
         match self {
-            Self::Flat(flat) => flat.to_map(),
-            Self::Map(map) => map.clone(),
+            Self::Flat(members) => members.iter().find(|member| member.name == name).map(|member| member.value),
+            Self::Map(map) => map.get(name).map(Claim::from),
         }
     }
 
-    /// The same, where nothing else is wanted.
+    /// Those that every token is judged by, found in one go.
+    #[inline]
+    pub(super) fn registered(&self) -> Registered<'_> {
+        let mut found = Registered::default();
+        match self {
+            Self::Flat(members) => members.iter().for_each(|member| found.set(member.tag, member.value)),
+            Self::Map(map) => map.iter().for_each(|(name, value)| found.set(tag(name.as_bytes()), value.into())),
+        }
+        found
+    }
+
+    /// All of them.
     pub(super) fn into_map(self) -> Map<String, Value> {
         match self {
-            Self::Flat(flat) => flat.to_map(),
+            Self::Flat(members) => members.iter().map(|member| (member.name.to_owned(), member.value.into())).collect(),
             Self::Map(map) => map,
         }
     }
 }
 
-impl Default for ClaimsSet {
-    fn default() -> Self {
-        Self::Map(Map::new())
-    }
-}
-
-impl<'c> Claim<'c> {
-    /// The text that it is, if it is one.
-    pub(super) const fn as_text(&self) -> Option<&'c str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Number(_) | Self::Other(_) => None,
-        }
-    }
-}
-
-impl From<Claim<'_>> for Value {
-    fn from(claim: Claim<'_>) -> Self {
-        match claim {
-            Claim::Text(text) => text.into(),
-            Claim::Number(number) => number.into(),
-            Claim::Other(value) => value.into_owned(),
-        }
+impl<'c> Registered<'c> {
+    /// The tag of a name of three letters is the whole of it.
+    #[inline]
+    fn set(&mut self, tagged: u32, value: Claim<'c>) {
+        const ISS: u32 = tag(b"iss");
+        const SUB: u32 = tag(b"sub");
+        const AUD: u32 = tag(b"aud");
+        const EXP: u32 = tag(b"exp");
+        const NBF: u32 = tag(b"nbf");
+        const IAT: u32 = tag(b"iat");
+        let claim = match tagged {
+            ISS => &mut self.iss,
+            SUB => &mut self.sub,
+            AUD => &mut self.aud,
+            EXP => &mut self.exp,
+            NBF => &mut self.nbf,
+            IAT => &mut self.iat,
+            _ => return,
+        };
+        *claim = Some(value);
     }
 }
 
@@ -103,13 +99,17 @@ mod tests {
     #[test]
     fn both_forms_say_the_same() {
         let plain = r#"{"sub":"ada","exp":17,"x":null,"y":true}"#;
-        let [flat, map] = [plain.to_owned(), format!(" {plain}")].map(|text| ClaimsSet::read(text.into_bytes()).unwrap());
+        let spaced = format!(" {plain}");
+        let (mut one, mut other) = (Members::new(), Members::new());
+        let flat = ClaimsSet::read(plain.as_bytes(), &mut one).unwrap();
+        let map = ClaimsSet::read(spaced.as_bytes(), &mut other).unwrap();
         assert!(matches!((&flat, &map), (ClaimsSet::Flat(_), ClaimsSet::Map(_))));
-        assert_eq!(flat.to_map(), map.to_map());
         for name in ["sub", "exp", "x", "y", "z"] {
             assert_eq!(flat.get(name), map.get(name), "{name}");
         }
-        assert_eq!(ClaimsSet::read(b"{\"a\":1,\"a\":1}".to_vec()), Err(JsonFault::Duplicate("a".to_owned())));
-        assert_eq!(ClaimsSet::read(b"\xff".to_vec()), Err(JsonFault::NotUtf8));
+        assert_eq!(flat.registered(), map.registered());
+        assert_eq!(flat.into_map(), map.into_map());
+        assert_eq!(ClaimsSet::read(b"{\"a\":1,\"a\":1}", &mut Members::new()), Err(JsonFault::Duplicate("a".to_owned())));
+        assert_eq!(ClaimsSet::read(b"\xff", &mut Members::new()), Err(JsonFault::NotUtf8));
     }
 }

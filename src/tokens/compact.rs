@@ -10,10 +10,12 @@ use std::fmt;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError, Engine as _};
-use memchr::memchr_iter;
+use base64_simd::Out;
+use memchr::{memchr, memchr_iter};
 use serde_json::{Map, Value};
 
 use super::claims_set::ClaimsSet;
+use super::flat_json::Members;
 use super::malformed::{LONGEST_TYP, Malformed, Part};
 use super::strict_json;
 use crate::key::Algorithm;
@@ -34,6 +36,38 @@ pub struct Compact<'t> {
     signed: &'t str,
     signature: Vec<u8>,
 }
+
+/// Room for what stands in a part, decoded: nearly always enough without an allocation.
+pub(super) struct Room<const SHORT: usize> {
+    short: [u8; SHORT],
+    long: Vec<u8>,
+}
+
+impl<const SHORT: usize> Default for Room<SHORT> {
+    fn default() -> Self {
+        Self { short: [0; SHORT], long: Vec::new() }
+    }
+}
+
+impl<const SHORT: usize> Room<SHORT> {
+    #[inline]
+    fn decode(&mut self, text: &[u8]) -> Option<&[u8]> {
+        let length = base64_simd::URL_SAFE_NO_PAD.decoded_length(text).ok()?;
+        let room = if let Some(room) = self.short.get_mut(..length) {
+            room
+        } else {
+            self.long.resize(length, 0);
+            &mut self.long
+        };
+        base64_simd::URL_SAFE_NO_PAD.decode(text, Out::from_slice(room)).ok().map(|octets| &*octets)
+    }
+}
+
+/// Room for a payload.
+pub(super) type PayloadRoom = Room<256>;
+
+/// Room for a signature: what all HMACs, ES256 and EdDSA need.
+pub(super) type SignatureRoom = Room<64>;
 
 /// The members of a header that mean something here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +107,8 @@ impl<'t> Compact<'t> {
 
     fn read(token: &'t str, refused: &[&'static str]) -> Result<Self, Malformed> {
         let parts = Parts::of(token)?;
-        let (header, claims, signature) = (header(parts.header, refused)?, parts.claims()?.into_map(), parts.signature()?);
+        let (header, claims) = (header(parts.header, refused)?, parts.claims()?);
+        let signature = parts.signature(&mut SignatureRoom::default())?.to_vec();
         Ok(Self { header, claims, signed: parts.signed, signature })
     }
 
@@ -108,18 +143,50 @@ pub(super) struct Parts<'t> {
 
 impl<'t> Parts<'t> {
     pub(super) fn of(token: &'t str) -> Result<Self, Malformed> {
-        let (signed, [header, payload, signature]) = parts(token)?;
-        Ok(Self { signed, header, payload, signature })
+        Self::behind(memchr(b'.', token.as_bytes()).unwrap_or(token.len()), token)
     }
 
-    pub(super) fn claims(&self) -> Result<ClaimsSet, Malformed> {
-        let claims = ClaimsSet::read(decoded(Part::Payload, self.payload)?);
-        claims.map_err(|fault| Malformed::Json { part: Part::Payload, fault })
+    /// The same, where it is known how long the header is.
+    #[inline]
+    pub(super) fn behind(header: usize, token: &'t str) -> Result<Self, Malformed> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Malformed::TooLong(token.len()));
+        }
+        let rest = token.get(header + 1..).unwrap_or_default();
+        let dot = memchr(b'.', rest.as_bytes()).ok_or_else(|| miscounted(token))?;
+        let (payload, signature) = (rest.get(..dot).unwrap_or_default(), rest.get(dot + 1..).unwrap_or_default());
+        match memchr(b'.', signature.as_bytes()) {
+            Some(_) => Err(miscounted(token)),
+            None if header == 0 => Err(Malformed::EmptyPart(Part::Header)),
+            None if payload.is_empty() => Err(Malformed::EmptyPart(Part::Payload)),
+            None if signature.is_empty() => Err(Malformed::Unsigned),
+            None => {
+                let [header, signed] = [header, header + 1 + dot].map(|end| token.get(..end).unwrap_or_default());
+                Ok(Self { signed, header, payload, signature })
+            }
+        }
     }
 
-    pub(super) fn signature(&self) -> Result<Vec<u8>, Malformed> {
-        decoded(Part::Signature, self.signature)
+    #[inline]
+    pub(super) fn payload<'r>(&self, room: &'r mut PayloadRoom) -> Result<&'r [u8], Malformed> {
+        decoded(Part::Payload, self.payload, room)
     }
+
+    #[inline]
+    pub(super) fn signature<'r>(&self, room: &'r mut SignatureRoom) -> Result<&'r [u8], Malformed> {
+        decoded(Part::Signature, self.signature, room)
+    }
+
+    /// All that it claims.
+    pub(super) fn claims(&self) -> Result<Map<String, Value>, Malformed> {
+        read_claims(self.payload(&mut PayloadRoom::default())?, &mut Members::new()).map(ClaimsSet::into_map)
+    }
+}
+
+/// What a payload claims.
+#[inline]
+pub(super) fn read_claims<'p, 'c>(payload: &'p [u8], room: &'c mut Members<'p>) -> Result<ClaimsSet<'c>, Malformed> {
+    ClaimsSet::read(payload, room).map_err(|fault| Malformed::Json { part: Part::Payload, fault })
 }
 
 /// What a header says, if it has no key of its own.
@@ -128,49 +195,36 @@ pub(super) fn lawful_header(encoded: &str) -> Result<Header, Malformed> {
 }
 
 fn header(encoded: &str, refused: &[&'static str]) -> Result<Header, Malformed> {
-    let members = strict_json::object(&decoded(Part::Header, encoded)?);
+    let members = strict_json::object(decoded(Part::Header, encoded, &mut PayloadRoom::default())?);
     Header::of(members.map_err(|fault| Malformed::Json { part: Part::Header, fault })?, refused)
 }
 
-/// What is signed, and the three parts.
-fn parts(token: &str) -> Result<(&str, [&str; 3]), Malformed> {
-    if token.len() > LONGEST_TOKEN {
-        return Err(Malformed::TooLong(token.len()));
+/// A text that does not have three parts.
+#[cold]
+fn miscounted(token: &str) -> Malformed {
+    match memchr_iter(b'.', token.as_bytes()).count() + 1 {
+        5 => Malformed::Encrypted,
+        count => Malformed::Parts(count),
     }
-    let mut dots = memchr_iter(b'.', token.as_bytes());
-    let three = match (dots.next(), dots.next(), dots.next()) {
-        (Some(first), Some(second), None) => token.split_at_checked(second).zip(token.get(first..second)).zip(token.get(..first)),
-        _ => None,
-    };
-    let Some((((signed, signature), payload), header)) = three else {
-        return Err(match memchr_iter(b'.', token.as_bytes()).count() + 1 {
-            5 => Malformed::Encrypted,
-            count => Malformed::Parts(count),
-        });
-    };
-    // Each still begins with its dot.
-    let (payload, signature) = (payload.get(1..).unwrap_or_default(), signature.get(1..).unwrap_or_default());
-    for (part, text) in [(Part::Header, header), (Part::Payload, payload)] {
-        if text.is_empty() {
-            return Err(Malformed::EmptyPart(part));
-        }
-    }
-    if signature.is_empty() { Err(Malformed::Unsigned) } else { Ok((signed, [header, payload, signature])) }
 }
 
-fn decoded(part: Part, text: &str) -> Result<Vec<u8>, Malformed> {
+#[inline]
+fn decoded<'r, const SHORT: usize>(part: Part, text: &str, room: &'r mut Room<SHORT>) -> Result<&'r [u8], Malformed> {
     // The fast decoder is as strict as the other, and tells no reasons.
-    if let Ok(octets) = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(text) {
-        return Ok(octets);
-    }
-    URL_SAFE_NO_PAD.decode(text).map_err(|error| match error {
+    room.decode(text.as_bytes()).ok_or_else(|| undecodable(part, text))
+}
+
+/// Why it is not base64url without padding.
+#[cold]
+fn undecodable(part: Part, text: &str) -> Malformed {
+    match URL_SAFE_NO_PAD.decode(text).err().unwrap_or(DecodeError::InvalidPadding) {
         // What is foreign to the alphabet is said before how long it is.
         _ if text.bytes().any(|byte| byte.is_ascii_whitespace()) => Malformed::WhiteSpace(part),
         _ if text.bytes().any(|byte| !(byte.is_ascii_alphanumeric() || b"-_=".contains(&byte))) => Malformed::Alphabet(part),
         _ if text.contains('=') => Malformed::Padded(part),
         DecodeError::InvalidLastSymbol(..) => Malformed::StrayBits(part),
         DecodeError::InvalidByte(..) | DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => Malformed::Length(part),
-    })
+    }
 }
 
 impl Header {
@@ -224,8 +278,9 @@ mod tests {
     proptest! {
         #[test]
         fn both_decoders_are_as_strict(text in prop_oneof!["[A-Za-z0-9_-]{0,140}", "[A-Za-z0-9_-]{0,70}[=+/ .é\n][A-Za-z0-9_=-]{0,70}", ".*"]) {
-            let fast = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(&text).ok();
-            prop_assert_eq!(fast, URL_SAFE_NO_PAD.decode(&text).ok());
+            let must = URL_SAFE_NO_PAD.decode(&text).ok();
+            let (mut wide, mut narrow) = (PayloadRoom::default(), Room::<4>::default());
+            prop_assert_eq!([wide.decode(text.as_bytes()), narrow.decode(text.as_bytes())], [must.as_deref(); 2]);
         }
     }
 }

@@ -6,120 +6,36 @@
 //!
 //! Invariant: what is read here, `strict_json` reads too, and as the same.
 
-use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
-/// The most members of such an object.
-const MOST: usize = 12;
+use super::claim::Claim;
+use super::plain_text::QuotationMarks;
 
 /// The most digits of its numbers: what has so many fits 63 bits.
 const MOST_DIGITS: usize = 18;
 
-/// Where things stand in the text. For texts of less than 64 KiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Range {
-    from: u16,
-    to: u16,
+/// A member, as it stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Member<'t> {
+    /// Length and beginning of its name, so that most comparisons are of one word.
+    pub tag: u32,
+    pub name: &'t str,
+    pub value: Claim<'t>,
 }
 
-/// A value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Scalar {
-    #[default]
-    Null,
-    Bool(bool),
-    Number(u64),
-    Text(Range),
-}
+/// Room for the members of an object: nearly always enough without an allocation.
+pub(super) type Members<'t> = SmallVec<[Member<'t>; 12]>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Member {
-    /// Length and beginning of the name, so that most comparisons are of one word.
-    tag: u32,
-    name: Range,
-    value: Scalar,
-}
-
-/// The members of such an object, as they stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Flat {
-    text: String,
-    members: [Member; MOST],
-    count: usize,
-}
-
-/// A value that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read<'f> {
-    Null,
-    Bool(bool),
-    Number(u64),
-    Text(&'f str),
-}
-
-impl Flat {
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// It is of another form: here it is again.
-    pub(super) fn read(text: String) -> Result<Box<Self>, String> {
-        let mut flat = Box::new(Self { text, members: [Member::default(); MOST], count: 0 });
-        match (Reader { bytes: flat.text.as_bytes(), at: 0 }).object(&mut flat.members) {
-            Some(count) => {
-                flat.count = count;
-                Ok(flat)
-            }
-            None => Err(flat.text),
-        }
-    }
-
-    /// The member of that name.
-    #[inline]
-    pub(super) fn get(&self, name: &str) -> Option<Read<'_>> {
-        let wanted = tag(name.as_bytes());
-        let members = self.members.get(..self.count)?;
-        // The tag of a short name is the whole of it.
-        let found = members.iter().find(|member| member.tag == wanted && (name.len() <= 3 || self.at(member.name) == name));
-        found.map(|member| self.value(member))
-    }
-
-    /// As a map.
-    pub(super) fn to_map(&self) -> Map<String, Value> {
-        let mut map = Map::new();
-        for member in self.members.iter().take(self.count) {
-            map.insert(self.at(member.name).to_owned(), self.value(member).into());
-        }
-        map
-    }
-
-    fn at(&self, range: Range) -> &str {
-        self.text.get(usize::from(range.from)..usize::from(range.to)).unwrap_or_default()
-    }
-
-    fn value(&self, member: &Member) -> Read<'_> {
-        match member.value {
-            Scalar::Null => Read::Null,
-            Scalar::Bool(value) => Read::Bool(value),
-            Scalar::Number(value) => Read::Number(value),
-            Scalar::Text(range) => Read::Text(self.at(range)),
-        }
-    }
-}
-
-impl From<Read<'_>> for Value {
-    fn from(read: Read<'_>) -> Self {
-        match read {
-            Read::Null => Self::Null,
-            Read::Bool(value) => value.into(),
-            Read::Number(value) => value.into(),
-            Read::Text(value) => value.into(),
-        }
-    }
+/// Reads the members of the object that the text is; `None` if it is of another form.
+#[inline]
+pub(super) fn read<'t>(text: &'t str, members: &mut Members<'t>) -> Option<()> {
+    Reader { text, bytes: text.as_bytes(), quotes: QuotationMarks::of(text.as_bytes())?, at: 0 }.object(members)
 }
 
 /// The first three bytes, and the length as far as it fits.
 #[inline]
-fn tag(name: &[u8]) -> u32 {
-    let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+pub(super) const fn tag(name: &[u8]) -> u32 {
+    let length = if name.len() < 255 { name.len().to_le_bytes()[0] } else { 255 };
     match *name {
         [] => 0,
         [a] => u32::from_le_bytes([a, 0, 0, length]),
@@ -129,48 +45,43 @@ fn tag(name: &[u8]) -> u32 {
 }
 
 struct Reader<'t> {
+    text: &'t str,
     bytes: &'t [u8],
+    quotes: QuotationMarks,
     at: usize,
 }
 
-impl Reader<'_> {
-    /// How many members there are; `None` if it is of another form.
-    fn object(&mut self, members: &mut [Member; MOST]) -> Option<usize> {
-        if self.bytes.len() > usize::from(u16::MAX) || self.next()? != b'{' {
+impl<'t> Reader<'t> {
+    fn object(&mut self, members: &mut Members<'t>) -> Option<()> {
+        if self.next()? != b'{' {
             return None;
         }
-        for count in 0..MOST {
+        loop {
             if self.next()? != b'"' {
                 return None;
             }
             let name = self.text()?;
-            let tag = tag(self.bytes.get(usize::from(name.from)..usize::from(name.to))?);
-            if self.next()? != b':' || self.is_known(members.get(..count)?, tag, name) {
+            let tag = tag(name.as_bytes());
+            if self.next()? != b':' || members.iter().any(|member| member.tag == tag && member.name == name) {
                 return None;
             }
-            *members.get_mut(count)? = Member { tag, name, value: self.value()? };
+            members.push(Member { tag, name, value: self.value()? });
             match self.next()? {
                 b',' => {}
-                b'}' => return (self.at == self.bytes.len()).then_some(count + 1),
+                b'}' => return (self.at == self.bytes.len()).then_some(()),
                 _ => return None,
             }
         }
-        None
-    }
-
-    fn is_known(&self, before: &[Member], tag: u32, name: Range) -> bool {
-        let text = |range: Range| self.bytes.get(usize::from(range.from)..usize::from(range.to));
-        before.iter().any(|member| member.tag == tag && text(member.name) == text(name))
     }
 
     #[inline]
-    fn value(&mut self) -> Option<Scalar> {
+    fn value(&mut self) -> Option<Claim<'t>> {
         Some(match self.next()? {
-            b'"' => Scalar::Text(self.text()?),
-            b't' => self.exactly(b"rue").map(|()| Scalar::Bool(true))?,
-            b'f' => self.exactly(b"alse").map(|()| Scalar::Bool(false))?,
-            b'n' => self.exactly(b"ull").map(|()| Scalar::Null)?,
-            b'0' => Scalar::Number(0),
+            b'"' => Claim::Text(self.text()?),
+            b't' => self.exactly(b"rue").map(|()| Claim::Bool(true))?,
+            b'f' => self.exactly(b"alse").map(|()| Claim::Bool(false))?,
+            b'n' => self.exactly(b"ull").map(|()| Claim::Null)?,
+            b'0' => Claim::Number(0),
             first @ b'1'..=b'9' => self.digits(first),
             _ => return None,
         })
@@ -178,7 +89,7 @@ impl Reader<'_> {
 
     /// A number, of which the first digit was read. What follows is judged by whoever reads on: a point is no comma.
     #[inline]
-    fn digits(&mut self, first: u8) -> Scalar {
+    fn digits(&mut self, first: u8) -> Claim<'t> {
         let mut number = u64::from(first - b'0');
         let behind = self.bytes.get(self.at..).unwrap_or_default();
         let mut rest = behind.get(..MOST_DIGITS - 1).unwrap_or(behind);
@@ -194,28 +105,16 @@ impl Reader<'_> {
             number = number * 10 + u64::from(byte - b'0');
             self.at += 1;
         }
-        Scalar::Number(number)
+        Claim::Number(number)
     }
 
-    /// A text, of which the opening quote was read, without escapes and in ASCII.
+    /// A text, of which the opening quotation mark was read: it is the next of the marks, since each of them opens or closes a text.
     #[inline]
-    fn text(&mut self) -> Option<Range> {
-        let (from, mut to) = (self.at, self.at);
-        loop {
-            let Some(eight) = self.bytes.get(to..to + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) else {
-                // The end is near.
-                to += self.bytes.get(to..)?.iter().position(|byte| !matches!(byte, b' '..=0x7f) || matches!(byte, b'"' | b'\\'))?;
-                break;
-            };
-            let found = first_unplain(u64::from_le_bytes(eight));
-            to += found;
-            if found < 8 {
-                break;
-            }
-        }
+    fn text(&mut self) -> Option<&'t str> {
+        self.quotes.next()?;
+        let (from, to) = (self.at, self.quotes.next()?);
         self.at = to + 1;
-        (*self.bytes.get(to)? == b'"').then_some(())?;
-        Some(Range { from: u16::try_from(from).ok()?, to: u16::try_from(to).ok()? })
+        self.text.get(from..to)
     }
 
     fn exactly(&mut self, bytes: &[u8]) -> Option<()> {
@@ -244,27 +143,18 @@ fn eight_digits(eight: u64) -> Option<u64> {
     Some((even.wrapping_mul(1_000_000 * (1 << 32) + 100).wrapping_add(odd.wrapping_mul(10_000 * (1 << 32) + 1))) >> 32)
 }
 
-/// Which of eight bytes, the first the least, is the first that cannot stand in a plain text; 8: none. By the usual arithmetic on all
-/// eight at once: a borrow goes upwards only, so the lowest that it finds is one.
-#[inline]
-fn first_unplain(eight: u64) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let quote = eight ^ (ONES * u64::from(b'"'));
-    let backslash = eight ^ (ONES * u64::from(b'\\'));
-    let below = |bytes: u64, least: u64| bytes.wrapping_sub(least) & !bytes;
-    let found = (below(eight, ONES * 0x20) | below(quote, ONES) | below(backslash, ONES) | eight) & HIGH;
-    (found.trailing_zeros() / 8) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::strict_json;
-    use super::*;
     use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::*;
 
     fn read(text: &str) -> Option<Map<String, Value>> {
-        Flat::read(text.to_owned()).ok().map(|flat| flat.to_map())
+        let mut members = Members::new();
+        super::read(text, &mut members)?;
+        Some(members.iter().map(|member| (member.name.to_owned(), member.value.into())).collect())
     }
 
     #[test]
@@ -276,15 +166,23 @@ mod tests {
         ] {
             assert_eq!(read(text), Some(strict_json::object(text.as_bytes()).unwrap()), "{text}");
         }
-        let flat = Flat::read(r#"{"sub":"ada","exp":17,"subject":"eve","x":null}"#.to_owned()).unwrap();
-        assert_eq!([flat.get("sub"), flat.get("exp"), flat.get("x")], [Some(Read::Text("ada")), Some(Read::Number(17)), Some(Read::Null)]);
-        assert_eq!([flat.get("su"), flat.get("subj"), flat.get("submits"), flat.get("")], [None; 4], "the whole name counts");
+    }
+
+    #[test]
+    fn a_tag_is_the_whole_of_a_short_name() {
+        assert_eq!(tag(b"sub"), u32::from_le_bytes(*b"sub\x03"));
+        let names = ["", "s", "su", "sub", "sup", "bus", "subj", "subject"];
+        for (n, one) in names.iter().enumerate() {
+            assert!(names.iter().skip(n + 1).all(|other| tag(one.as_bytes()) != tag(other.as_bytes())), "{one}");
+        }
+        let long = "sub".repeat(200);
+        assert_eq!((tag(long.as_bytes()), tag(b"sub1")), (tag(&long.as_bytes()[..255]), tag(b"sub2")), "longer ones are compared");
     }
 
     #[test]
     fn everything_else_is_left_to_others() {
         let many = |count: usize| format!("{{{}}}", (0..count).map(|n| format!("\"m{n}\":{n}")).collect::<Vec<_>>().join(","));
-        assert!(read(&many(MOST)).is_some() && read(&many(MOST + 1)).is_none());
+        assert!((1..90).all(|count| read(&many(count)).is_some() == (many(count).len() <= 512)), "long ones too");
         for text in [
             "",
             "{",
@@ -307,6 +205,7 @@ mod tests {
             "{\"a\":\"\\n\"}",
             "{\"a\":\"\n\"}",
             "{\"a\":\"é\"}",
+            "{\"a\":\"\u{7f}\"}",
             "{\"a\":\"1234567\u{1f}\"}",
             "{\"a\":1,\"a\":1}",
             "{\"a\":1,\"b\":2,\"a\":\"\"}",
@@ -319,18 +218,6 @@ mod tests {
             "{\"abcdefgh\u{80}\":1}",
         ] {
             assert_eq!(read(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn each_byte_is_judged_in_each_place() {
-        for place in 0..8 {
-            for byte in 0..=255 {
-                let mut eight = [b'a'; 8];
-                eight[place] = byte;
-                let plain = (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\';
-                assert_eq!(first_unplain(u64::from_le_bytes(eight)), if plain { 8 } else { place }, "{byte} at {place}");
-            }
         }
     }
 
@@ -369,7 +256,7 @@ mod tests {
             (0u64..1_000_000_000_000_000_000).prop_map(Value::from),
             any::<bool>().prop_map(Value::from),
             Just(Value::Null),
-        ], 1..=MOST)) {
+        ], 1..=6)) {
             let map: Map<String, Value> = members.into_iter().collect();
             prop_assert_eq!(read(&serde_json::to_string(&map).unwrap()), Some(map));
         }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::compact::LONGEST_TOKEN;
 use super::payload::Payload;
+use super::plain_text::is_plain;
 use super::shape::{self, Constant, Shape, Told};
 use super::signing_key::SigningKey;
 use crate::digest::Digest;
@@ -202,7 +203,8 @@ impl Minter {
         if !profile.fits(key.algorithm()) {
             return Err(MintError::Algorithm { kid: key.kid().clone(), algorithm: key.algorithm(), profile });
         }
-        let header = shape::header(key.algorithm(), shape.typ, key.kid()) + ".";
+        let header = shape::header(key.algorithm(), shape.typ, key.kid());
+        let key = key.expecting(&shape::usual_front(&header, policy.issuer.as_deref()));
         let constant = Constant::of(&policy);
         Ok(Self { key, policy, constant, shape, stated_ttl: token_ttl, held: document.facts.clone(), header })
     }
@@ -242,15 +244,22 @@ impl Minter {
 
     /// The longest that a token may live if it is minted at `now`.
     pub fn longest(&self, now: Timestamp) -> Span {
-        let longest = self.stated_ttl.min(self.held.promise_of(FactName::TokenTtl, now));
+        self.longest_under(self.held.promise_of(FactName::TokenTtl, now))
+    }
+
+    /// The same, while the document holds that.
+    fn longest_under(&self, document: Span) -> Span {
+        let longest = self.stated_ttl.min(document);
         self.policy.profile.name().longest().map_or(longest, |most| longest.min(most))
     }
 
     fn lawful_ttl(&self, asked: Option<Span>, now: Timestamp) -> Result<Span, MintError> {
-        // What the policy says by default may be more than the document holds yet: then it is that, if that is anything.
-        let usual = || self.policy.default_ttl.min(self.longest(now));
-        let asked = asked.unwrap_or_else(|| if usual() < Span::seconds(1) { self.policy.default_ttl } else { usual() });
         let (policy, document) = (self.stated_ttl, self.held.promise_of(FactName::TokenTtl, now));
+        // What the policy says by default may be more than the document holds yet: then it is that, if that is anything.
+        let asked = asked.unwrap_or_else(|| match self.policy.default_ttl.min(self.longest_under(document)) {
+            nothing if nothing < Span::seconds(1) => self.policy.default_ttl,
+            usual => usual,
+        });
         let (longest, profile) = (policy.min(document), self.policy.profile.name());
         match profile.longest() {
             _ if asked < Span::seconds(1) => Err(MintError::TooShortLived(asked)),
@@ -277,7 +286,7 @@ impl Minter {
         Ok(())
     }
 
-    fn signed(&self, payload: &str) -> Result<LoneSecret, MintError> {
+    fn signed(&self, payload: &[u8]) -> Result<LoneSecret, MintError> {
         let encoded = |bytes: usize| (bytes * 4).div_ceil(3);
         let length = self.header.len() + encoded(payload.len()) + 1 + encoded(self.key.signature_length());
         if length > LONGEST_TOKEN {
@@ -294,9 +303,9 @@ impl Minter {
 }
 
 fn lawful_subject(subject: &str) -> bool {
-    // Most are visible ASCII, which a look at each byte tells.
-    let visible = subject.bytes().fold(!subject.is_empty(), |visible, byte| visible & byte.is_ascii_graphic());
-    subject.len() <= LONGEST_SUBJECT && (visible || (!subject.trim().is_empty() && !subject.chars().any(char::is_control)))
+    // Most are plain, and begin with something.
+    let lawful = || !subject.trim().is_empty() && !subject.chars().any(char::is_control);
+    subject.len() <= LONGEST_SUBJECT && ((is_plain(subject.as_bytes()) && !subject.starts_with(' ') && !subject.is_empty()) || lawful())
 }
 
 #[cfg(test)]

@@ -4,41 +4,42 @@
 //! It is written in ASCII, everything else as `\u` and four digits in lower case: what Python's `json.dumps` writes, so that tokens
 //! equal those of vendors' helpers byte for byte, whatever a user is called.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use serde_json::Value;
 
+use super::plain_text::is_plain;
+
 /// An object that is being written.
 pub(super) struct Payload {
-    json: String,
+    /// Each member with a comma before it.
+    json: Vec<u8>,
 }
 
 impl Payload {
     /// An object without members.
     pub(super) fn new() -> Self {
-        let mut json = String::with_capacity(512);
-        json.push('{');
-        Self { json }
+        Self { json: Vec::with_capacity(512) }
     }
 
     /// Members that were written before; nothing if there are none.
+    #[inline]
     pub(super) fn members(&mut self, written: &Members) {
-        if !written.0.is_empty() {
-            self.comma();
-            self.json.push_str(&written.0);
-        }
+        self.json.extend_from_slice(&written.0);
     }
 
     /// A member that is a text.
+    #[inline]
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
         self.plain_name(name);
         quoted(&mut self.json, value);
     }
 
     /// A member that is a moment, in seconds since 1970 (`NumericDate`, RFC 7519 §2).
+    #[inline]
     pub(super) fn seconds(&mut self, name: &'static str, value: i64) {
         self.plain_name(name);
-        self.json.push_str(itoa::Buffer::new().format(value));
+        self.json.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// A member that is a text, or a list if there are several (`aud`, RFC 7519 §4.1.3); none if there is none.
@@ -60,98 +61,95 @@ impl Payload {
     }
 
     /// The whole.
-    pub(super) fn finish(mut self) -> String {
-        self.json.push('}');
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        match self.json.first_mut() {
+            Some(comma) => *comma = b'{',
+            None => self.json.push(b'{'),
+        }
+        self.json.push(b'}');
         self.json
     }
 
     /// What stands in it so far, to be written into others.
     pub(super) fn into_members(self) -> Members {
-        Members(self.json[1..].into())
+        Members(self.json.into())
     }
 
     fn name(&mut self, name: &str) {
-        self.comma();
+        self.json.push(b',');
         quoted(&mut self.json, name);
-        self.json.push(':');
+        self.json.push(b':');
     }
 
     /// A name of ours, which needs no escapes.
     #[inline]
     fn plain_name(&mut self, name: &'static str) {
-        self.json.push_str(if self.json.len() > 1 { ",\"" } else { "\"" });
-        self.json.push_str(name);
-        self.json.push_str("\":");
-    }
-
-    fn comma(&mut self) {
-        if self.json.len() > 1 {
-            self.json.push(',');
-        }
+        self.json.extend_from_slice(b",\"");
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(b"\":");
     }
 }
 
 /// Members that are the same in every token: written once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Members(Box<str>);
+pub(super) struct Members(Box<[u8]>);
 
-fn write_value(json: &mut String, value: &Value) {
+fn write_value(json: &mut Vec<u8>, value: &Value) {
     match value {
         Value::String(text) => quoted(json, text),
         Value::Array(items) => list(json, items.iter(), write_value),
         Value::Object(members) => {
-            json.push('{');
+            json.push(b'{');
             for (n, (name, member)) in members.iter().enumerate() {
                 if n > 0 {
-                    json.push(',');
+                    json.push(b',');
                 }
                 quoted(json, name);
-                json.push(':');
+                json.push(b':');
                 write_value(json, member);
             }
-            json.push('}');
+            json.push(b'}');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {
-            // Writing into a String cannot fail.
+            // Writing into memory cannot fail.
             let _ = write!(json, "{value}");
         }
     }
 }
 
-fn list<'v, T: 'v>(json: &mut String, items: impl Iterator<Item = &'v T>, each: impl Fn(&mut String, &'v T)) {
-    json.push('[');
+fn list<'v, T: 'v>(json: &mut Vec<u8>, items: impl Iterator<Item = &'v T>, each: impl Fn(&mut Vec<u8>, &'v T)) {
+    json.push(b'[');
     for (n, item) in items.enumerate() {
         if n > 0 {
-            json.push(',');
+            json.push(b',');
         }
         each(json, item);
     }
-    json.push(']');
+    json.push(b']');
 }
 
 /// A JSON text in ASCII.
-fn quoted(json: &mut String, text: &str) {
-    json.push('"');
+fn quoted(json: &mut Vec<u8>, text: &str) {
+    json.push(b'"');
     // Nearly every text goes over as it is.
-    let plain = |byte: &u8| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
-    if text.bytes().filter(plain).count() == text.len() {
-        json.push_str(text);
+    if is_plain(text.as_bytes()) {
+        json.extend_from_slice(text.as_bytes());
     } else {
         text.chars().for_each(|c| escaped(json, c));
     }
-    json.push('"');
+    json.push(b'"');
 }
 
-fn escaped(json: &mut String, c: char) {
+fn escaped(json: &mut Vec<u8>, c: char) {
     match c {
-        '"' => json.push_str("\\\""),
-        '\\' => json.push_str("\\\\"),
-        '\n' => json.push_str("\\n"),
-        '\r' => json.push_str("\\r"),
-        '\t' => json.push_str("\\t"),
-        '\u{8}' => json.push_str("\\b"),
-        '\u{c}' => json.push_str("\\f"),
-        ' '..='~' => json.push(c),
+        '"' => json.extend_from_slice(b"\\\""),
+        '\\' => json.extend_from_slice(b"\\\\"),
+        '\n' => json.extend_from_slice(b"\\n"),
+        '\r' => json.extend_from_slice(b"\\r"),
+        '\t' => json.extend_from_slice(b"\\t"),
+        '\u{8}' => json.extend_from_slice(b"\\b"),
+        '\u{c}' => json.extend_from_slice(b"\\f"),
+        ' '..='~' => json.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         other => {
             let mut units = [0; 2];
             for unit in other.encode_utf16(&mut units) {
@@ -177,20 +175,20 @@ mod tests {
         payload.seconds("exp", 17);
         payload.value("x", &json!({"b": [1, null, true, 1.5], "a": "é"}));
         assert_eq!(
-            payload.finish(),
+            String::from_utf8(payload.finish()).unwrap(),
             r#"{"sub":"zo\u00eb \ud83d\udd11\u007f\n\"\\","aud":["a","b"],"one":"c","exp":17,"x":{"a":"\u00e9","b":[1,null,true,1.5]}}"#
         );
-        assert_eq!(Payload::new().finish(), "{}");
+        assert_eq!(Payload::new().finish(), b"{}");
     }
 
     proptest! {
         #[test]
         fn what_is_written_reads_back(name in ".*", text in ".*", list in proptest::collection::vec(".*", 0..4)) {
             let value = json!({"t": text, "l": list, &name: [{ "n": text }]});
-            let mut json = String::new();
+            let mut json = Vec::new();
             write_value(&mut json, &value);
             prop_assert!(json.is_ascii());
-            prop_assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
+            prop_assert_eq!(serde_json::from_slice::<Value>(&json).unwrap(), value);
         }
     }
 }

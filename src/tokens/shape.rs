@@ -40,9 +40,21 @@ pub(super) struct Told<'a> {
     pub expires_at: i64,
 }
 
-/// The header, encoded. In this order, as vendors' helpers write it; a kid's own alphabet needs no escapes.
+/// The header, encoded, with its dot. In this order, as vendors' helpers write it; a kid's own alphabet needs no escapes.
 pub(super) fn header(algorithm: Algorithm, typ: &str, kid: &Kid) -> String {
-    URL_SAFE_NO_PAD.encode_to_string(format!(r#"{{"alg":"{algorithm}","typ":"{typ}","kid":"{kid}"}}"#))
+    URL_SAFE_NO_PAD.encode_type::<String>(format!(r#"{{"alg":"{algorithm}","typ":"{typ}","kid":"{kid}"}}"#)) + "."
+}
+
+/// How tokens begin that are written in here for that issuer, at least most of them: with the header and `iss`.
+pub(super) fn usual_front(header: &str, issuer: Option<&str>) -> String {
+    let mut payload = Payload::new();
+    if let Some(issuer) = issuer {
+        payload.text("iss", issuer);
+    }
+    let written = payload.finish();
+    // Base64 takes three octets at a time, and the last of these is another in longer payloads.
+    let threes = (written.len() - 1) / 3 * 3;
+    header.to_owned() + &URL_SAFE_NO_PAD.encode_type::<String>(written.get(..threes).unwrap_or_default())
 }
 
 /// What every token of a policy says, written once.

@@ -8,15 +8,16 @@
 mod claims;
 mod verdict;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use verdict::Findings;
 pub use verdict::{Check, CheckName, Outcome, Verdict};
 
-use super::claims_set::{Claim, ClaimsSet};
-use super::compact::{self, Header, Parts};
+use super::claim::Claim;
+use super::compact::{self, Header, Parts, PayloadRoom, SignatureRoom};
+use super::flat_json::Members;
 use super::malformed::Malformed;
 use super::rejection::{Rejection, quoted};
 use super::shape::{self, Shape};
@@ -43,22 +44,24 @@ pub struct Expected {
 
 /// Verifies the tokens of one keyset.
 pub struct Verifier {
-    keys: BTreeMap<Kid, Known>,
-    /// What headers say that begin as a token of these keys usually does: the same text says the same each time.
-    headers: BTreeMap<Box<str>, Header>,
+    /// The active one first.
+    keys: Vec<Known>,
     gone: BTreeMap<Kid, StateName>,
     revoked: Vec<Digest>,
     expected: Expected,
+    shape: Option<Shape>,
     tolerance: Tolerance,
 }
 
 /// A key by which tokens are verified.
 pub(in crate::tokens) struct Known {
+    kid: Kid,
     pub(super) algorithm: Algorithm,
     /// `None` in key sets from elsewhere, which do not tell.
     state: Option<StateName>,
     parsed: Option<Parsed>,
     pub(super) source: Source,
+    usual: Option<Usual>,
 }
 
 enum Parsed {
@@ -72,12 +75,18 @@ pub(in crate::tokens) enum Source {
     Secret(SecretText),
 }
 
-/// A well-formed token.
+/// What a signature is judged by.
 struct Read<'t> {
-    header: Cow<'t, Header>,
-    claims: ClaimsSet,
-    signed: &'t [u8],
-    signature: Vec<u8>,
+    header: &'t Header,
+    signed: &'t str,
+    signature: &'t [u8],
+}
+
+/// The header that keyrota itself would write for a key. The same text says the same each time.
+struct Usual {
+    /// As it is written, with its dot.
+    text: Box<str>,
+    header: Header,
 }
 
 /// By how much clocks may differ.
@@ -96,24 +105,24 @@ impl Expected {
 impl Verifier {
     /// Makes ready to verify with the live keys of a document: staged ones too, since another replica may have let one sign already.
     pub fn of(document: &Document, expected: Expected) -> Self {
-        let keys: BTreeMap<_, _> =
-            document.live().filter_map(|live| Some((live.key.kid.clone(), Known::of(live.key, live.state)?))).collect();
+        let keys = document.live().filter_map(|live| Known::of(live.key, live.state)).collect();
         let state = |end: &End| end.state();
-        Self {
-            headers: usual_headers(&keys, &expected),
-            keys,
-            gone: document.tombstones.iter().map(|tombstone| (tombstone.kid.clone(), state(&tombstone.end))).collect(),
-            revoked: document.revoked_kids(),
-            expected,
-            tolerance: Tolerance::Held(Box::new(document.facts.clone())),
-        }
+        let gone = document.tombstones.iter().map(|tombstone| (tombstone.kid.clone(), state(&tombstone.end))).collect();
+        let held = Tolerance::Held(Box::new(document.facts.clone()));
+        Self { gone, revoked: document.revoked_kids(), ..Self::with(keys, expected, held) }
     }
 
     /// Makes ready to verify with a key set from elsewhere, on clocks that differ by at most `skew`.
     pub fn of_key_set(keys: Vec<PublicJwk>, expected: Expected, skew: Span) -> Self {
-        let keys: BTreeMap<_, _> = keys.into_iter().map(|jwk| (jwk.kid.clone(), Known::public(jwk, None))).collect();
-        let headers = usual_headers(&keys, &expected);
-        Self { keys, headers, gone: BTreeMap::new(), revoked: Vec::new(), expected, tolerance: Tolerance::Fixed(skew) }
+        Self::with(keys.into_iter().map(|jwk| Known::public(jwk, None)).collect(), expected, Tolerance::Fixed(skew))
+    }
+
+    fn with(keys: Vec<Known>, expected: Expected, tolerance: Tolerance) -> Self {
+        let shape = expected.profile.as_ref().map(Shape::of);
+        let typ = shape.map_or("JWT", |shape| shape.typ);
+        let mut keys: Vec<_> = keys.into_iter().map(|known| known.expecting(typ, expected.issuer.as_deref())).collect();
+        keys.sort_by_key(|known| known.state != Some(StateName::Active));
+        Self { keys, gone: BTreeMap::new(), revoked: Vec::new(), expected, shape, tolerance }
     }
 
     /// What it expects.
@@ -122,45 +131,42 @@ impl Verifier {
     }
 
     /// Judges a token at `now`.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Verdict {
-        match self.read(token) {
-            Ok(read) => self.judge(read, now),
-            Err(malformed) => Verdict::malformed(malformed),
-        }
+    pub fn verify<'v>(&'v self, token: &'v str, now: Timestamp) -> Verdict<'v> {
+        self.judged(token, now).unwrap_or_else(Verdict::malformed)
     }
 
-    fn read<'t>(&'t self, token: &'t str) -> Result<Read<'t>, Malformed> {
-        let parts = Parts::of(token)?;
-        let header = match self.headers.get(parts.header) {
-            Some(header) => Cow::Borrowed(header),
-            None => Cow::Owned(compact::lawful_header(parts.header)?),
+    /// Everything is read before anything is judged.
+    fn judged<'v>(&'v self, token: &'v str, now: Timestamp) -> Result<Verdict<'v>, Malformed> {
+        let usual = self.keys.iter().find_map(|known| Some((known, known.usual.as_ref().filter(|usual| token.starts_with(&*usual.text))?)));
+        let unusual;
+        let (parts, header) = if let Some((_, usual)) = usual {
+            (Parts::behind(usual.text.len() - 1, token)?, &usual.header)
+        } else {
+            let parts = Parts::of(token)?;
+            unusual = compact::lawful_header(parts.header)?;
+            (parts, &unusual)
         };
-        Ok(Read { header, claims: parts.claims()?, signed: parts.signed.as_bytes(), signature: parts.signature()? })
+        let (mut payload, mut members, mut signature) = (PayloadRoom::default(), Members::new(), SignatureRoom::default());
+        let claims = compact::read_claims(parts.payload(&mut payload)?, &mut members)?;
+        let read = Read { header, signed: parts.signed, signature: parts.signature(&mut signature)? };
+        let mut findings = Findings::default();
+        findings.add(CheckName::Form, Ok(()));
+        let known = signed(usual.map_or_else(|| self.find(header), |(known, _)| Ok(known)), &read, &mut findings);
+        self.typed(header.typ.as_deref(), &mut findings);
+        claims::judge(&claims, &self.expected, self.shape, (now, self.skew(now)), &mut findings);
+        Ok(Verdict {
+            kid: known.map(|known| &known.kid),
+            state: known.and_then(|known| known.state),
+            algorithm: Some(known.map_or(header.alg, |known| known.algorithm)),
+            findings,
+            parts: Some(parts),
+        })
     }
 
-    fn judge(&self, read: Read<'_>, now: Timestamp) -> Verdict {
-        let mut verdict = Verdict::well_formed(&read.header);
-        match self.find(&read.header) {
-            Ok((kid, known)) => {
-                verdict.known(kid, known.state, known.algorithm);
-                verdict.add(CheckName::Key, Ok(()));
-                signed(known, &read, &mut verdict);
-            }
-            Err(rejection) => {
-                verdict.add(CheckName::Key, Err(rejection));
-                verdict.skip(CheckName::Algorithm);
-                verdict.skip(CheckName::Signature);
-            }
-        }
-        self.typed(read.header.typ.as_deref(), &mut verdict);
-        claims::judge(&read.claims, &self.expected, self.skew(now), now, &mut verdict);
-        verdict.with_claims(read.claims)
-    }
-
-    fn find(&self, header: &Header) -> Result<(&Kid, &Known), Rejection> {
+    fn find(&self, header: &Header) -> Result<&Known, Rejection> {
         let said = header.kid.as_deref().ok_or(Rejection::NoKid)?;
-        if let Some(found) = self.keys.get_key_value(said) {
-            return Ok(found);
+        if let Some(known) = self.keys.iter().find(|known| known.kid.as_str() == said) {
+            return Ok(known);
         }
         if self.revoked.binary_search(&Digest::of(said.as_bytes())).is_ok() {
             return Err(Rejection::KeyGone { kid: quoted(said), state: StateName::Revoked });
@@ -172,20 +178,20 @@ impl Verifier {
     }
 
     /// The type, with or without `application/`, in whatever case (RFC 7515 §4.1.9).
-    fn typed(&self, typ: Option<&str>, verdict: &mut Verdict) {
+    fn typed(&self, typ: Option<&str>, findings: &mut Findings) {
         let short = typ.map(|typ| typ.get(..12).filter(|front| front.eq_ignore_ascii_case("application/")).map_or(typ, |_| &typ[12..]));
         let is = |wanted: &str| short.is_some_and(|short| short.eq_ignore_ascii_case(wanted));
         let said = || typ.map_or_else(|| "not stated".to_owned(), quoted);
-        let Some(shape) = self.expected.profile.as_ref().map(Shape::of) else {
+        let Some(shape) = self.shape else {
             // Even where nothing is expected, a proof is no token.
             return if is("dpop+jwt") {
-                verdict.add(CheckName::Type, Err(Rejection::Type { said: said(), must: "JWT" }));
+                findings.add(CheckName::Type, Err(Rejection::Type { said: said(), must: "JWT" }));
             } else {
-                verdict.skip(CheckName::Type);
+                findings.skip(CheckName::Type);
             };
         };
         let lawful = is(shape.typ) || (typ.is_none() && shape.typ_optional);
-        verdict.add(CheckName::Type, if lawful { Ok(()) } else { Err(Rejection::Type { said: said(), must: shape.typ }) });
+        findings.add(CheckName::Type, if lawful { Ok(()) } else { Err(Rejection::Type { said: said(), must: shape.typ }) });
     }
 
     fn skew(&self, now: Timestamp) -> Span {
@@ -197,31 +203,35 @@ impl Verifier {
 
     /// The key that a header names, for a second opinion.
     pub(super) fn known(&self, header: &Header) -> Option<&Known> {
-        self.find(header).ok().map(|(_, known)| known)
+        self.find(header).ok()
     }
 }
 
-/// What the headers say that keyrota itself would write for these keys.
-fn usual_headers(keys: &BTreeMap<Kid, Known>, expected: &Expected) -> BTreeMap<Box<str>, Header> {
-    let typ = expected.profile.as_ref().map_or("JWT", |profile| Shape::of(profile).typ);
-    let written = keys.iter().map(|(kid, known)| shape::header(known.algorithm, typ, kid));
-    written.filter_map(|header| Some((header.as_str().into(), compact::lawful_header(&header).ok()?))).collect()
-}
-
-fn signed(known: &Known, read: &Read<'_>, verdict: &mut Verdict) {
-    let (said, is) = (read.header.alg, known.algorithm);
-    if said != is {
-        verdict.add(CheckName::Algorithm, Err(Rejection::Algorithm { said, is }));
-        verdict.skip(CheckName::Signature);
-        return;
+/// Whether the key is known and signed it; the key, if it is known.
+fn signed<'v>(found: Result<&'v Known, Rejection>, read: &Read<'_>, findings: &mut Findings) -> Option<&'v Known> {
+    let (said, known) = match found {
+        Ok(known) => (read.header.alg, known),
+        Err(rejection) => {
+            findings.add(CheckName::Key, Err(rejection));
+            findings.skip(CheckName::Algorithm);
+            findings.skip(CheckName::Signature);
+            return None;
+        }
+    };
+    findings.add(CheckName::Key, Ok(()));
+    if said != known.algorithm {
+        findings.add(CheckName::Algorithm, Err(Rejection::Algorithm { said, is: known.algorithm }));
+        findings.skip(CheckName::Signature);
+        return Some(known);
     }
-    verdict.add(CheckName::Algorithm, Ok(()));
+    findings.add(CheckName::Algorithm, Ok(()));
     let verifies = match &known.parsed {
-        None => Err(Rejection::KeyDamaged(verdict.kid.as_ref().map(ToString::to_string).unwrap_or_default())),
-        Some(parsed) if parsed.verifies(read.signed, &read.signature) => Ok(()),
+        None => Err(Rejection::KeyDamaged(known.kid.to_string())),
+        Some(parsed) if parsed.verifies(read.signed.as_bytes(), read.signature) => Ok(()),
         Some(_) => Err(Rejection::Signature),
     };
-    verdict.add(CheckName::Signature, verifies);
+    findings.add(CheckName::Signature, verifies);
+    Some(known)
 }
 
 impl Known {
@@ -229,10 +239,12 @@ impl Known {
         match &key.material {
             Material::Pair { public, .. } => Some(Self::public(public.clone(), Some(state))),
             Material::Hmac { secret } => Some(Self {
+                kid: key.kid.clone(),
                 algorithm: key.algorithm,
                 state: Some(state),
                 parsed: HmacKey::new(key.algorithm, secret).map(|key| Parsed::Hmac(Box::new(key))),
                 source: Source::Secret(secret.clone()),
+                usual: None,
             }),
             Material::ApiKey { .. } => None,
         }
@@ -240,7 +252,18 @@ impl Known {
 
     fn public(jwk: PublicJwk, state: Option<StateName>) -> Self {
         let parsed = jwk.numbers.verifying_key(jwk.alg).map(Parsed::Public);
-        Self { algorithm: jwk.alg, state, parsed, source: Source::Public(Box::new(jwk)) }
+        Self { kid: jwk.kid.clone(), algorithm: jwk.alg, state, parsed, source: Source::Public(Box::new(jwk)), usual: None }
+    }
+
+    /// The same, quicker with tokens that begin as one of keyrota's does.
+    fn expecting(mut self, typ: &str, issuer: Option<&str>) -> Self {
+        let text = shape::header(self.algorithm, typ, &self.kid);
+        self.parsed = self.parsed.map(|parsed| match parsed {
+            Parsed::Hmac(key) => Parsed::Hmac(Box::new(key.expecting(shape::usual_front(&text, issuer).as_bytes(), self.algorithm))),
+            public @ Parsed::Public(_) => public,
+        });
+        self.usual = compact::lawful_header(text.trim_end_matches('.')).ok().map(|header| Usual { text: text.into(), header });
+        self
     }
 }
 

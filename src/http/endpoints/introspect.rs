@@ -48,8 +48,8 @@ async fn judged(room: &Room, asked: &Asked, body: Body) -> Result<Response, Refu
         return Ok(told(&of_refresh(room, &admitted, &token, presented)));
     }
     let presented = presented.unwrap_or(Presented::Bearer);
-    let verdict = admitted.cell.tokens().map(|tokens| tokens.verifier.verify(&token, room.now()));
-    let body = match verdict {
+    let tokens = admitted.cell.tokens();
+    let body = match tokens.as_ref().map(|tokens| tokens.verifier.verify(&token, room.now())) {
         None => inactive("kid_unknown", "the keyset has no key"),
         Some(verdict) => match (verdict.claims(), verdict.rejection()) {
             (Some(mut active), _) => match binding::required(presented, &active) {

@@ -223,7 +223,8 @@ proptest! {
         let minter = Minter::new(&document, Some(&policy), Span::hours(1)).unwrap();
         let request = MintRequest { subject: Some(subject.clone()), ttl: Some(Span::seconds(ttl)), ..asked(json!({ &name: text })) };
         if let Ok(told) = minter.mint(&request, now()) {
-            let verdict = Verifier::of(&document, Expected::by(&policy)).verify(told.token.expose(), now());
+            let verifier = Verifier::of(&document, Expected::by(&policy));
+            let verdict = verifier.verify(told.token.expose(), now());
             prop_assert!(verdict.is_valid(), "{:?}", verdict.rejection());
             let claims = verdict.claims().unwrap();
             prop_assert_eq!(claims["sub"].as_str(), Some(subject.as_str()));

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::*;
 use crate::document::{Active, Facts, Incoming, Retiring, Stage, Tombstone};
-use crate::key::{KeyClass, KeySpec, KidFormat};
+use crate::key::{KeyClass, KeySpec, KidFormat, SecretEncoding};
 use crate::keygen;
 use crate::tokens::signing_key::SigningKey;
+use crate::tokens::strict_json;
 
 const SKEW: Span = Span::seconds(60);
 
@@ -83,8 +84,9 @@ fn keys_of_every_live_state_are_accepted_and_gone_ones_named() {
     let mut document = document();
     for live in document.live().map(|live| (live.key.clone(), live.state)).collect::<Vec<_>>() {
         let token = signed(&live.0, &header(&live.0), &claims());
-        let verdict = Verifier::of(&document, expected()).verify(&token, now());
-        assert_eq!((code(&verdict), verdict.state, verdict.kid.as_ref()), (None, Some(live.1), Some(&live.0.kid)));
+        let verifier = Verifier::of(&document, expected());
+        let verdict = verifier.verify(&token, now());
+        assert_eq!((code(&verdict), verdict.state, verdict.kid), (None, Some(live.1), Some(&live.0.kid)));
         assert_eq!(verdict.checks().count(), 11);
     }
     let gone = document.retiring.pop().unwrap().key;
@@ -117,7 +119,8 @@ fn the_key_says_which_algorithm_it_is() {
     for alg in ["ES384", "HS256", "RS256", "EdDSA"] {
         let mut header = header(key);
         header["alg"] = alg.into();
-        let verdict = verifier.verify(&signed(key, &header, &claims()), now());
+        let token = signed(key, &header, &claims());
+        let verdict = verifier.verify(&token, now());
         assert_eq!(code(&verdict), Some("alg_mismatch"), "{alg}");
         assert!(verdict.checks().any(|check| check.name == CheckName::Signature && check.outcome == Outcome::NotMade));
     }
@@ -153,6 +156,44 @@ fn a_signature_is_over_exactly_what_was_sent_by_exactly_that_key() {
     assert_eq!(code(&verifier.verify("a.b", now())), Some("parts"));
 }
 
+/// The beginning that keyrota itself would write is verified by a shorter way.
+#[test]
+fn however_a_token_begins_every_character_of_it_counts() {
+    let spec = KeySpec::Hmac {
+        algorithm: Algorithm::HS256,
+        bytes: 32,
+        prefix: String::new(),
+        encoding: SecretEncoding::Hex,
+        kid: KidFormat::Uuid,
+    };
+    for (class, key) in [(KeyClass::Hmac, keygen::generate(&spec, now()).unwrap()), (KeyClass::Asymmetric, key(Algorithm::ES256))] {
+        let mut document = Document::empty("test/a".parse().unwrap(), class);
+        document.active = Some(Active { key, since: now(), published_at: now() });
+        let key = active(&document);
+        let issuer = format!("https://{}.example.com", "a".repeat(60));
+        let verifier = Verifier::of(&document, Expected { issuer: Some(issuer.clone()), ..expected() });
+        let headers = [format!(r#"{{"alg":"{}","typ":"JWT","kid":"{}"}}"#, key.algorithm, key.kid), header(key).to_string()];
+        let (at, rest) = (seconds(), r#""aud":"api","sub":"ada""#);
+        let payloads = [
+            format!(r#"{{"iss":"{issuer}",{rest},"iat":{at},"exp":{}}}"#, at + 600),
+            format!(r#"{{{rest},"iat":{at},"exp":{},"iss":"{issuer}"}}"#, at + 600),
+            format!(r#"{{"iss":"{issuer}", {rest},"iat":{at},"exp":{}}}"#, at + 600),
+        ];
+        for (header, payload) in headers.iter().flat_map(|header| payloads.iter().map(move |payload| (header, payload))) {
+            let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+            let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(SigningKey::of(key).unwrap().sign(input.as_bytes()).unwrap()));
+            let verdict = verifier.verify(&token, now());
+            assert_eq!((code(&verdict), verdict.kid, verdict.algorithm), (None, Some(&key.kid), Some(key.algorithm)), "{header} {payload}");
+            assert_eq!(verdict.claims().unwrap(), strict_json::object(payload.as_bytes()).unwrap());
+            for place in 0..token.len() {
+                let other = if &token[place..=place] == "A" { "B" } else { "A" };
+                let changed = format!("{}{other}{}", &token[..place], &token[place + 1..]);
+                assert!(!verifier.verify(&changed, now()).is_valid(), "{place}: {changed}");
+            }
+        }
+    }
+}
+
 #[test]
 fn times_are_judged_to_the_second_with_the_skew_of_the_facts() {
     let at = |offset: i64| json!(seconds() + offset);
@@ -186,7 +227,8 @@ fn issuer_and_audience_are_exclusive() {
     let token = signed(active(&document), &header(active(&document)), &claims());
     let nobody = Expected { audience: Some(Vec::new()), ..expected() };
     assert_eq!(code(&Verifier::of(&document, nobody).verify(&token, now())), Some("aud"), "it names somebody, and nobody is expected");
-    let any = Verifier::of(&document, Expected::default()).verify(&token, now());
+    let verifier = Verifier::of(&document, Expected::default());
+    let any = verifier.verify(&token, now());
     let not_made = any.checks().filter(|check| check.outcome == Outcome::NotMade).count();
     assert_eq!((code(&any), not_made), (None, 4), "what nobody stated is not said to have passed");
 }

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::claims_set::ClaimsSet;
-use super::super::compact::Header;
+use super::super::compact::Parts;
 use super::super::malformed::Malformed;
 use super::super::rejection::Rejection;
 use crate::document::StateName;
@@ -92,19 +91,26 @@ pub struct Check {
 }
 
 /// What came of looking at a token.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
+#[derive(Clone)]
+pub struct Verdict<'v> {
     /// The key that it names and that is known.
-    pub kid: Option<Kid>,
+    pub kid: Option<&'v Kid>,
     /// That key's state; `None` if it is not known, or the key set does not tell.
     pub state: Option<StateName>,
     /// The algorithm: the key's, or what the header says of a key that is not known.
     pub algorithm: Option<Algorithm>,
+    pub(super) findings: Findings,
+    /// Where its claims stand, if they are well-formed.
+    pub(super) parts: Option<Parts<'v>>,
+}
+
+/// How the checks ended so far.
+#[derive(Clone, Default)]
+pub(super) struct Findings {
     passed: Checks,
     not_made: Checks,
     /// In the order of the checks.
     failed: Vec<(CheckName, Rejection)>,
-    claims: ClaimsSet,
 }
 
 /// A set of checks.
@@ -121,30 +127,8 @@ impl Checks {
     }
 }
 
-impl Verdict {
-    pub(super) fn malformed(malformed: Malformed) -> Self {
-        let mut verdict = Self::of(None);
-        verdict.add(CheckName::Form, Err(malformed.into()));
-        verdict
-    }
-
-    pub(super) fn well_formed(header: &Header) -> Self {
-        let mut verdict = Self::of(Some(header.alg));
-        verdict.add(CheckName::Form, Ok(()));
-        verdict
-    }
-
-    fn of(algorithm: Option<Algorithm>) -> Self {
-        let (passed, not_made) = (Checks::default(), Checks::default());
-        Self { kid: None, state: None, algorithm, passed, not_made, failed: Vec::new(), claims: ClaimsSet::default() }
-    }
-
-    pub(super) fn known(&mut self, kid: &Kid, state: Option<StateName>, algorithm: Algorithm) {
-        self.kid = Some(kid.clone());
-        self.state = state;
-        self.algorithm = Some(algorithm);
-    }
-
+impl Findings {
+    #[inline]
     pub(super) fn add(&mut self, name: CheckName, result: Result<(), Rejection>) {
         match result {
             Ok(()) => self.passed = self.passed.with(name),
@@ -152,36 +136,40 @@ impl Verdict {
         }
     }
 
-    pub(super) fn skip(&mut self, name: CheckName) {
+    pub(super) const fn skip(&mut self, name: CheckName) {
         self.not_made = self.not_made.with(name);
     }
+}
 
-    pub(super) fn with_claims(self, claims: ClaimsSet) -> Self {
-        Self { claims, ..self }
+impl Verdict<'_> {
+    pub(super) fn malformed(malformed: Malformed) -> Self {
+        let mut findings = Findings::default();
+        findings.add(CheckName::Form, Err(malformed.into()));
+        Self { kid: None, state: None, algorithm: None, findings, parts: None }
     }
 
     /// Whether the token is accepted: nothing failed, and the signature was looked at.
     pub fn is_valid(&self) -> bool {
-        self.passed.has(CheckName::Signature) && self.failed.is_empty()
+        self.findings.passed.has(CheckName::Signature) && self.findings.failed.is_empty()
     }
 
     /// The first reason not to accept it.
     pub fn rejection(&self) -> Option<&Rejection> {
-        self.failed.first().map(|(_, rejection)| rejection)
+        self.findings.failed.first().map(|(_, rejection)| rejection)
     }
 
     /// Every check that came into question, and how it ended.
     pub fn checks(&self) -> impl Iterator<Item = Check> {
         CheckName::ALL.into_iter().filter_map(|name| {
-            let failed = self.failed.iter().find(|(of, _)| *of == name).map(|(_, rejection)| Outcome::Failed(rejection.clone()));
-            let passed = self.passed.has(name).then_some(Outcome::Passed);
-            let not_made = self.not_made.has(name).then_some(Outcome::NotMade);
+            let failed = self.findings.failed.iter().find(|(of, _)| *of == name).map(|(_, rejection)| Outcome::Failed(rejection.clone()));
+            let passed = self.findings.passed.has(name).then_some(Outcome::Passed);
+            let not_made = self.findings.not_made.has(name).then_some(Outcome::NotMade);
             failed.or(passed).or(not_made).map(|outcome| Check { name, outcome })
         })
     }
 
     /// What the token claims, if it is accepted. What others claim is worth nothing, so it is not given out.
     pub fn claims(&self) -> Option<Map<String, Value>> {
-        self.is_valid().then(|| self.claims.to_map())
+        self.is_valid().then_some(self.parts?)?.claims().ok()
     }
 }
