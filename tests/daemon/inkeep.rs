@@ -146,7 +146,7 @@ fn takes(pem: &str, algorithm: &str) -> bool {
     let Ok(numbers) = PublicNumbers::from_spki_pem(pem) else { return false };
     match numbers {
         PublicNumbers::Rsa { .. } => ["RS256", "RS384", "RS512"].contains(&algorithm) && numbers.bits() >= 2048,
-        PublicNumbers::Ec { .. } => matches!((numbers.bits(), algorithm), (256, "ES256") | (521, "ES512")),
+        PublicNumbers::Ec { .. } => matches!((numbers.bits(), algorithm), (256, "ES256") | (384, "ES384") | (521, "ES512")),
         PublicNumbers::Okp { .. } => algorithm == "EdDSA",
     }
 }

@@ -109,7 +109,7 @@ fn keys_are_known_to_the_vendor_before_they_sign_and_until_their_last_token_is_d
 
 #[test]
 fn every_kind_of_key_that_a_policy_may_ask_for_is_taken() {
-    for algorithm in ["RS256", "RS384", "RS512", "ES256", "ES512", "EdDSA"] {
+    for algorithm in ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"] {
         let (inkeep, home) = (Inkeep::start(), Home::with(""));
         home.write(&policy(&home, algorithm, "manual", &inkeep));
         let daemon = Daemon::start(&home, &["help"]);

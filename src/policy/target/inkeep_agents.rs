@@ -19,9 +19,9 @@ const TIMEOUTS: std::ops::RangeInclusive<Span> = Span::seconds(1)..=Span::minute
 const DEFAULT_EVERY: Span = Span::minutes(1);
 const LOOKS: std::ops::RangeInclusive<Span> = Span::seconds(1)..=Span::hours(24);
 
-/// The algorithms that the vendor's checker takes keys of: RSA from 2048 bits, P-256, P-521, Ed25519; no RSA-PSS, no P-384.
-const ACCEPTED: [Algorithm; 6] =
-    [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::ES256, Algorithm::ES512, Algorithm::EdDsa];
+/// The algorithms that the vendor's checker takes keys of: RSA from 2048 bits, P-256, P-384, P-521, Ed25519; no RSA-PSS.
+const ACCEPTED: [Algorithm; 7] =
+    [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::ES256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDsa];
 
 /// The longest that a token may live there, from `iat` to `exp`.
 const LONGEST_TOKEN: Span = Span::hours(24);
