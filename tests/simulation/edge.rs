@@ -35,8 +35,8 @@ pub struct Edge {
     pub age: Span,
 }
 
-/// What becomes of it, seeing the document.
-pub type Doing = Box<dyn Fn(&mut Edge, &Document)>;
+/// What becomes of it, seeing the document, if there is one: an edge does not wait for its return.
+pub type Doing = Box<dyn Fn(&mut Edge, Option<&Document>)>;
 
 pub const URL: &str = "https://edge.example.com/keys";
 
@@ -106,12 +106,12 @@ impl World {
     }
 
     /// The edge does something, and the daemons look at once.
-    pub fn edge_does(&mut self, doing: &dyn Fn(&mut Edge, &Document)) -> Result<(), String> {
+    pub fn edge_does(&mut self, doing: &dyn Fn(&mut Edge, Option<&Document>)) -> Result<(), String> {
         let now = {
             let mut outside = lock(&self.shared);
             let document = outside.current().0.cloned();
-            if let (Some(edge), Some(document)) = (&mut outside.edge, document) {
-                doing(edge, &document);
+            if let Some(edge) = &mut outside.edge {
+                doing(edge, document.as_ref());
             }
             outside.now
         };
@@ -130,19 +130,19 @@ fn world(seed: u64, mutant: Option<Mutant>) -> World {
     World::new(seed, 1, rules, vec![], mutant).with_edge()
 }
 
-pub fn change(world: &mut World, at: Span, doing: impl Fn(&mut Edge, &Document) + 'static) {
+pub fn change(world: &mut World, at: Span, doing: impl Fn(&mut Edge, Option<&Document>) + 'static) {
     world.at(at, Act::Edge(Box::new(doing)));
 }
 
 /// It takes back what does not sign yet, and shows nothing new.
-fn withdraw(edge: &mut Edge, document: &Document) {
+fn withdraw(edge: &mut Edge, document: Option<&Document>) {
     edge.stuck = true;
-    for incoming in &document.incoming {
+    for incoming in document.iter().flat_map(|document| &document.incoming) {
         edge.set.remove(&incoming.key.kid);
     }
 }
 
-pub fn catch_up(edge: &mut Edge, _: &Document) {
+pub fn catch_up(edge: &mut Edge, _: Option<&Document>) {
     *edge = Edge { set: std::mem::take(&mut edge.set), ..Edge::default() };
 }
 
