@@ -35,7 +35,7 @@ pub struct Edge {
     pub age: Span,
 }
 
-/// What becomes of it, seeing the document, if there is one: an edge does not wait for its return.
+/// What becomes of it, seeing the document, if there is one: it also recovers while there is none.
 pub type Doing = Box<dyn Fn(&mut Edge, Option<&Document>)>;
 
 pub const URL: &str = "https://edge.example.com/keys";
@@ -157,10 +157,11 @@ pub fn unreliable_now_and_then(world: World, chance: &mut Chance, length: Span) 
     for _ in 0..chance.below(8) {
         let at = chance.span(length);
         let age = chance.span(Span::hours(3));
+        // Before there is a document there is nothing that it could fail to show.
         match chance.below(3) {
-            0 => change(&mut world, at, |edge, _| edge.away = true),
-            1 => change(&mut world, at, |edge, _| edge.stuck = true),
-            _ => change(&mut world, at, move |edge, _| edge.age = age),
+            0 => change(&mut world, at, |edge, document| edge.away |= document.is_some()),
+            1 => change(&mut world, at, |edge, document| edge.stuck |= document.is_some()),
+            _ => change(&mut world, at, move |edge, document| edge.age = document.map_or(edge.age, |_| age)),
         }
         change(&mut world, at + chance.span(Span::hours(20)), catch_up);
     }
