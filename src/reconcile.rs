@@ -14,6 +14,7 @@ mod ordered;
 mod places;
 mod probes;
 pub mod removal;
+mod sightings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -9,13 +9,12 @@ use crate::document::{Change, Document, StateName};
 use crate::event::{Event, Part};
 use crate::key::KeyClass;
 use crate::lifecycle::{Because, Decision, Reason, Step, Wait, apply, laggards, overdue};
-use crate::name::{EnvironmentName, Generation, KeysetId, KeysetName, Kid};
+use crate::name::{EnvironmentName, KeysetId, KeysetName, Kid};
 use crate::observed::{Fault, Observed};
 use crate::rules::{Rules, Standing};
 use crate::store::{Loaded, Store as _, StoreError, SwapError};
 use crate::time::{Span, Timestamp};
 use crate::waits::Waits;
-use crate::witness::{Sighting, Verdict, Witness as _};
 
 /// What is the same for every keyset of a pass.
 pub(super) struct Context<'a, P: Ports> {
@@ -82,17 +81,14 @@ impl<P: Ports> Context<'_, P> {
                 return then;
             }
         }
-        let observed = self.observe(keyset, &document, &rules, fault);
-        self.note_sighting(id, keyset, &document, &observed, events).await;
+        let mut observed = self.observe(keyset, &document, &rules, fault);
+        if let Some(what) = self.note_sighting(id, keyset, &document, &observed, events).await {
+            observed.fault.get_or_insert(Fault::Witness { what });
+        }
         let decision = self.ports.decide(&document, &rules, &observed);
         let late = overdue::overdue(&document, &rules, &observed);
         match decision {
             Decision::Do(step, reason) => {
-                if keyset.troubles.contains_key(&Part::Witness) && observed.fault.is_none() {
-                    // What is decided could not be remembered: wait for the witness.
-                    let until = Some(self.ports.clock().wall + SLOW_RETRY);
-                    return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
-                }
                 let overrun = overruns(id, &document, &rules, &observed, &step);
                 let then = self.carry_out(id, keyset, &document, &rules, (step, reason), began, events).await;
                 events.extend(overrun.filter(|(kid, _)| keyset.document().is_some_and(|d| d.live_key(kid).is_none())).map(|(_, e)| e));
@@ -103,18 +99,8 @@ impl<P: Ports> Context<'_, P> {
                 then
             }
             Decision::Wait(mut wait) => {
-                if document.generation == Generation(0) {
-                    // It may be its inception day soon, or somebody hands in a key elsewhere.
-                    wait.until = Some(self.ports.clock().wall + SLOW_RETRY);
-                }
-                if keyset.no_key.is_some() {
-                    let again = self.ports.clock().wall + RETRY;
-                    wait.until = Some(wait.until.map_or(again, |until| until.min(again)));
-                }
-                if keyset.suspected.is_some() {
-                    let again = if keyset.troubles.contains_key(&Part::Witness) { SLOW_RETRY } else { RETRY };
-                    wait.until = Some(self.ports.clock().wall + again);
-                }
+                let again = retry_in(keyset, &document).map(|soon| self.ports.clock().wall + soon);
+                wait.until = wait.until.into_iter().chain(again).min();
                 keyset.tell_of_waiting(id, &wait, late.as_ref(), observed.now, events);
                 self.settle(id, keyset, &rules, wait, late, began.wall)
             }
@@ -189,58 +175,6 @@ impl<P: Ports> Context<'_, P> {
             late_commits: keyset.late_commits.clone(),
             uptake: self.ports.uptake(&document.id.keyset),
             no_key: keyset.no_key.clone(),
-        }
-    }
-
-    /// Whether the document continues what this host saw. A fault is told of only after a second look, but stops everything at once.
-    async fn ask_witness(&self, id: &KeysetId, keyset: &mut Keyset, lag: Span, now: Reading, events: &mut Vec<Event>) -> Option<String> {
-        let verdict = keyset.verdict();
-        if !verdict.is_fault() {
-            if keyset.suspected.take().is_some() {
-                keyset.works(id, Part::Witness, events);
-            }
-            return None;
-        }
-        let what = sentence(&verdict, id);
-        if matches!(verdict, Verdict::Restored { .. }) {
-            // Nothing lags here: this host was told so.
-            keyset.suspected.get_or_insert(now.boot);
-            keyset.trouble(id, Part::Witness, what.clone(), events);
-            return Some(what);
-        }
-        let since = *keyset.suspected.get_or_insert(now.boot);
-        if now.boot >= since + RETRY && matches!(self.reload(id, keyset, events).await, Then::GoOn) {
-            // A copy that lagged is behind no longer than the store may lag. Either way nothing is decided on what was seen first.
-            if keyset.verdict().is_fault() && now.boot >= since + lag {
-                keyset.trouble(id, Part::Witness, what.clone(), events);
-            }
-        }
-        Some(what)
-    }
-
-    /// What was seen is remembered before anything is decided on it.
-    async fn note_sighting(&self, id: &KeysetId, keyset: &mut Keyset, document: &Document, observed: &Observed, events: &mut Vec<Event>) {
-        if !document.is_stored() || matches!(observed.fault, Some(Fault::Witness { .. })) {
-            return;
-        }
-        let (places, signers_left) = (keyset.places.clone(), keyset.signers_left.clone());
-        let seen = keyset.sighting.as_ref();
-        let probes = keyset.probe_memories(document);
-        let known = |s: &Sighting| s.places == places && s.signers_left == signers_left && probes.as_ref().is_none_or(|p| s.probes == *p);
-        if seen.is_some_and(|s| s.generation == document.generation && known(s)) {
-            return;
-        }
-        let Some(digest) = keyset.held.as_ref().map(Held::digest) else { return };
-        let revoked = document.revoked_kids();
-        let probes = probes.unwrap_or_default();
-        let seen = Sighting::new(document.generation, digest);
-        let sighting = Sighting { places, signers_left, probes, revoked, ..seen };
-        match self.ports.witness().note(id, &sighting).await {
-            Ok(()) => {
-                keyset.sighting = Some(sighting);
-                keyset.works(id, Part::Witness, events);
-            }
-            Err(error) => keyset.trouble(id, Part::Witness, error.to_string(), events),
         }
     }
 
@@ -352,13 +286,23 @@ impl<P: Ports> Context<'_, P> {
 }
 
 /// When something that failed is tried again, and how long after the first look at a suspicious document the second one comes.
-const RETRY: Span = Span::seconds(2);
+pub(super) const RETRY: Span = Span::seconds(2);
 
 /// When something that stays broken for long is tried again.
 const SLOW_RETRY: Span = Span::seconds(30);
 
 /// How often signers' reports are looked at while one of them holds something up.
 const UPTAKE_LOOK: Span = Span::seconds(10);
+
+/// How soon to look again at what may change without anybody saying so.
+fn retry_in(keyset: &Keyset, document: &Document) -> Option<Span> {
+    // It may be its inception day soon, or somebody hands in a key elsewhere.
+    let absent = (!document.is_stored()).then_some(SLOW_RETRY);
+    let keyless = keyset.no_key.is_some().then_some(RETRY);
+    let told = keyset.troubles.contains_key(&Part::Witness);
+    let unseen = (keyset.suspected.is_some() || keyset.unnoted).then_some(if told { SLOW_RETRY } else { RETRY });
+    absent.into_iter().chain(keyless).chain(unseen).min()
+}
 
 /// A key that is to leave although a signer still uses it, with the event that tells of it.
 fn overruns(id: &KeysetId, document: &Document, rules: &Rules, observed: &Observed, step: &Step) -> Option<(Kid, Event)> {
@@ -392,29 +336,6 @@ fn class_fault(document: &Document, rules: &Rules) -> Option<Fault> {
             name(document.class)
         ),
     })
-}
-
-pub(super) fn sentence(verdict: &Verdict, id: &KeysetId) -> String {
-    let restored = format!("`keyrota restored {} --reason \"…\"`", id.environment);
-    match verdict {
-        Verdict::Vanished { seen } => format!(
-            "generation {seen} of the document was seen here, and the store has none; \
-             hint: put the store back, or `keyrota accept {id}`"
-        ),
-        Verdict::WentBack { seen, found } => format!(
-            "generation {seen} of the document was seen here, and the store holds generation {found}; \
-             hint: if a back-up was restored, {restored}; else `keyrota accept {id}`"
-        ),
-        Verdict::Forked { seen, found } => format!(
-            "generation {found} of the document does not descend from generation {seen} that was seen here; \
-             hint: two stores were mixed up? `keyrota accept {id}` takes what is there now"
-        ),
-        Verdict::Restored { made_at } => format!(
-            "the document comes from a back-up of {made_at} and is held: what happened since is not known; \
-             hint: {restored} rotates everything; `keyrota accept {id}` if nothing has changed since"
-        ),
-        Verdict::Continues | Verdict::BeyondLineage => String::new(),
-    }
 }
 
 /// The times that this change wrote are earlier than the moment it took effect.

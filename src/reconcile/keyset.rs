@@ -36,12 +36,16 @@ impl Held {
 
 /// One keyset.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent things that are or are not so")]
 pub(super) struct Keyset {
     pub wanted: Option<Wanted>,
     pub held: Option<Held>,
     /// The store has something of this name that cannot be read: never to be taken for "nothing".
     pub unreadable: bool,
+    /// What this host saw last.
     pub sighting: Option<Sighting>,
+    /// The witness could not be told of it yet.
+    pub unnoted: bool,
     /// Since when (boot time) the document is not what the witness saw.
     pub suspected: Option<Span>,
     pub places: BTreeMap<String, PlaceMemory>,

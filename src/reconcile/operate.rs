@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use super::advance::{Context, Then, rules_of, sentence};
+use super::advance::{Context, Then, rules_of};
 use super::keyset::{Held, Keyset};
+use super::sightings::sentence;
 use super::{KeyOrders as _, LONGEST_DECISION, Order, Ports, Reconciler, places};
 use crate::clock::ClockWatch;
 use crate::digest::Digest;

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::advance::{Context, sentence};
+use super::advance::Context;
 use super::keyset::{Held, Keyset};
 use super::operate::{Obstacle, Operated};
+use super::sightings::sentence;
 use super::{Ports, Reconciler, places};
 use crate::digest::Digest;
 use crate::document::Document;

@@ -51,3 +51,4 @@ mod uptake;
 mod vendors;
 mod verbs;
 mod webhooks;
+mod witness;

@@ -10,14 +10,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 import yaml
 
 from daemon import Daemon
+from stand_in import Asked, StandIn
 
 API_KEY = "sk_inkeep_5d20b1c4e7f94a63"
 ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -31,16 +30,12 @@ DEFAULTS = {
 }
 
 
-class Vendor(ThreadingHTTPServer):
+class Vendor(StandIn):
     """The apps' keys. What the vendor would refuse is refused, and counted."""
 
-    daemon_threads = True
-
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Asked)
-        self.apps, self.uploaded, self.unlawful = {algorithm: {} for algorithm in ALGORITHMS}, [], []
-        self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.apps, self.uploaded = {algorithm: {} for algorithm in ALGORITHMS}, []
+        super().__init__(AppAsked)
 
     def url(self, algorithm):
         """Where the keys of that app are."""
@@ -52,34 +47,15 @@ class Vendor(ThreadingHTTPServer):
             return dict(self.apps[algorithm])
 
 
-class Asked(BaseHTTPRequestHandler):
+class AppAsked(Asked):
     """One request."""
 
-    def log_message(self, *_):
-        pass
+    def fault(self, code):
+        """As the vendor words it."""
+        return {"error": {"code": code, "message": code}}
 
-    def answer(self, status, body=None):
-        """Says it."""
-        content = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def refuse(self, status, code):
-        """What no lawful client hears."""
-        self.server.unlawful.append(f"{self.command} {self.path}: {status} {code}")
-        self.answer(status, {"error": {"code": code, "message": code}})
-
-    def locked(self):
-        """One after the other."""
-        with self.server.lock:
-            self.handle_one()
-
-    def handle_one(self):
+    def judge(self, content):
         """Judges it, and does it."""
-        content = self.rfile.read(int(self.headers.get("content-length", "0")))
         app, found, rest = self.path.removeprefix(APPS).partition("/auth/keys")
         if self.headers.get("authorization") != f"Bearer {API_KEY}":
             return self.refuse(401, "unauthorized")
@@ -104,8 +80,6 @@ class Asked(BaseHTTPRequestHandler):
         self.server.apps[app][body["kid"]] = key
         self.server.uploaded.append({"publicKey": body["publicKey"], "algorithm": body["algorithm"]})
         return self.answer(201, {"data": key})
-
-    do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = locked
 
 
 def policy(vendor, api_key):

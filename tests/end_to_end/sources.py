@@ -11,10 +11,8 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import algoliasearch.agent_studio.client as algolia
@@ -23,6 +21,7 @@ from algoliasearch.agent_studio.config import AgentStudioConfig
 from algoliasearch.http.hosts import Host, HostsCollection
 
 from daemon import Daemon
+from stand_in import Asked, StandIn
 
 APPLICATION, ADMIN_KEY, AGENT = "KEYROTATEST", "9c1f4b7d2e60a8539c1f4b7d2e60a853", "b7c5a3de-2f06-4cd8-9f43-9a2f0f0b6a11"
 PATH = "/agent-studio/1/secret-keys"
@@ -56,16 +55,12 @@ keysets:
 """
 
 
-class Studio(ThreadingHTTPServer):
+class Studio(StandIn):
     """The vendor's API for secret keys. What it would refuse is refused, and counted."""
 
-    daemon_threads = True
-
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Asked)
-        self.keys, self.made, self.unlawful, self.traffic = [], 0, [], []
-        self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.keys, self.made, self.traffic = [], 0, []
+        super().__init__(StudioAsked)
 
     def make(self, body):
         """A key, as it is listed."""
@@ -80,31 +75,15 @@ class Studio(ThreadingHTTPServer):
         return key
 
 
-class Asked(BaseHTTPRequestHandler):
+class StudioAsked(Asked):
     """One request."""
 
-    def log_message(self, *_):
-        pass
+    def fault(self, why):
+        """As the vendor words it."""
+        return {"message": why}
 
-    def answer(self, status, body=None):
-        """Says it."""
-        content = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        if body is not None:
-            self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def refuse(self, status, why):
-        """What no lawful client hears."""
-        self.server.unlawful.append(f"{self.command} {self.path}: {status} {why}")
-        self.answer(status, {"message": why})
-
-    def handle_one(self):
+    def judge(self, content):
         """Judges it, notes it, and does it."""
-        length = int(self.headers.get("content-length", "0"))
-        content = self.rfile.read(length)
         url = urlsplit(self.path)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         who = (self.headers.get("x-algolia-application-id"), self.headers.get("x-algolia-api-key"))
@@ -143,13 +122,6 @@ class Asked(BaseHTTPRequestHandler):
         if not set(body.get("agentIds", [])) <= {AGENT}:
             return self.refuse(404, "there is no such agent")
         return self.answer(201, self.server.make(body))
-
-    def locked(self):
-        """One after the other."""
-        with self.server.lock:
-            self.handle_one()
-
-    do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = locked
 
 
 class Client:

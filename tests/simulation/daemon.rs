@@ -213,11 +213,12 @@ impl Daemon {
     /// Whether it gives out what the store holds now, and decides on it.
     pub fn goes_on_with(&self, shared: &Shared) -> bool {
         let Some(process) = &self.process else { return false };
-        let generation = lock(shared).current().0.map(|d| d.generation);
-        let served = process.ports.served.lock().unwrap().as_ref().map(|d| d.generation);
+        // Not the generation: a past that was put back counts on from there, and meets the numbers of the other.
+        let held = lock(shared).current().0.cloned();
+        let served = process.ports.served.lock().unwrap().clone();
         let status = process.ports.status.lock().unwrap();
         let at_fault = |s: &Status| s.wait.pending.iter().any(|p| p.because.name() == "witness") || !s.troubles.is_empty();
-        served.is_some() && served == generation && status.as_ref().is_some_and(|status| !at_fault(status))
+        served.is_some() && served.as_deref() == held.as_ref() && status.as_ref().is_some_and(|status| !at_fault(status))
     }
 
     /// What verifiers get from it.

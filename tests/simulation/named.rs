@@ -5,6 +5,7 @@ use keyrota::operator::Verb;
 use keyrota::policy::{Audience, Window};
 use keyrota::time::Span;
 
+use crate::faults;
 use crate::mutants::Mutant;
 use crate::seeds::file;
 use crate::world::{Act, World, rules};
@@ -31,6 +32,8 @@ pub fn all() -> Vec<(&'static str, Named)> {
         ("a file reverted while the daemon was down", file_reverted),
         ("a brownfield target with an unknown key", brownfield),
         ("a document restored from yesterday", restored),
+        ("a witness away while a rotation begins", witness_away),
+        ("a store put back before the witness could be told", put_back_untold),
         ("rollback while a successor waits", rollback_with_successor),
         ("a policy flip-flop between replicas", flip_flop),
         ("a quick first hour of three replicas", first_hour),
@@ -323,14 +326,39 @@ fn brownfield(mutant: Option<Mutant>) -> Result<(), String> {
 fn restored(mutant: Option<Mutant>) -> Result<(), String> {
     let mut world = World::new(19, 2, rules(Span::hours(8)), vec![], mutant);
     world.at(DAY * 2, Act::Restore { from: Span::hours(9) });
-    world.at(
-        DAY * 2 + Span::minutes(20),
-        Act::Check(Box::new(|w: &World| {
-            let told = w.daemons.iter().flat_map(|d| &d.events).any(|e| e.to_string().contains("keyrota restored"));
-            if told { Ok(()) } else { Err("nobody was told that the store went back".into()) }
-        })),
-    );
+    world.at(DAY * 2 + Span::minutes(20), told_that_it_went_back());
     world.live(DAY * 3)
+}
+
+fn told_that_it_went_back() -> Act {
+    Act::Check(Box::new(|w: &World| {
+        let told = w.daemons.iter().flat_map(|d| &d.events).any(|e| e.to_string().contains("keyrota restored"));
+        if told { Ok(()) } else { Err("nobody was told that the store went back".into()) }
+    }))
+}
+
+fn witness_away(mutant: Option<Mutant>) -> Result<(), String> {
+    let mut world = World::new(28, 1, rules(DAY), vec![], mutant);
+    world.at(DAY.saturating_sub(Span::hours(2)), Act::WitnessAway { host: 0, away: true });
+    world.at(DAY + Span::hours(2), Act::WitnessAway { host: 0, away: false });
+    let told_of_it = |w: &World| {
+        let told: Vec<_> = w.daemons[0].events.iter().map(ToString::to_string).filter(|told| told.contains("the witness")).collect();
+        let lawful = told.len() == 3 && told[1].contains("overdue") && told[2].ends_with("works again");
+        if lawful { Ok(()) } else { Err(format!("the witness was away once, and this was told: {told:?}")) }
+    };
+    world.at(DAY + Span::hours(2) + Span::minutes(2), Act::Check(Box::new(told_of_it)));
+    done(world, DAY * 6)
+}
+
+/// The witness is away while a rotation begins, and when it is back the store holds what the witness knew: the process saw more.
+fn put_back_untold(mutant: Option<Mutant>) -> Result<(), String> {
+    let mut world = World::new(27, 1, rules(DAY), vec![], mutant);
+    world.at(DAY.saturating_sub(Span::hours(2)), Act::WitnessAway { host: 0, away: true });
+    world.at(DAY + Span::hours(1), Act::Restore { from: Span::hours(2) });
+    world.at(DAY + Span::hours(2), Act::WitnessAway { host: 0, away: false });
+    world.at(DAY + Span::hours(3), told_that_it_went_back());
+    world.at(DAY + Span::hours(4), Act::Order { daemon: 0, wish: faults::go_on_from_here(false) });
+    done(world, DAY * 6)
 }
 
 fn rollback_with_successor(mutant: Option<Mutant>) -> Result<(), String> {
