@@ -445,26 +445,16 @@ fn the_requests_of_the_docs_are_answered() {
 }
 
 /// Signing keys and API keys change over every few seconds; callers go on with the API key that they read a moment ago.
-const FAST: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 7s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 2s
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  partner: { algorithm: api-key }
+const FAST: &str = in_seconds!(
+    behind: "2s",
+    "rotate_every: 7s, clock_skew: 500ms",
+    r#"  partner: { algorithm: api-key }
   users:
     algorithm: ES256
     token_ttl: 3s
     token: { profile: generic, serve: true, rate: 100000/1s, callers: [{ keyset: partner, subjects: ["user-*"] }] }
-"#;
+"#
+);
 
 #[test]
 fn no_call_fails_while_api_keys_and_signing_keys_rotate() {

@@ -6,13 +6,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
-/// A policy of the environment `fast` for a test that has little time: its defaults besides the waits, and its keysets.
+/// A policy of the environment `fast` for a test that has little time: its defaults besides the waits, and its keysets. Who uses keys is
+/// half a second behind, unless it is said how far.
 macro_rules! in_seconds {
     ($defaults:literal, $keysets:literal) => {
+        in_seconds!(behind: "500ms", $defaults, $keysets)
+    };
+    (behind: $signer_refresh:literal, $defaults:literal, $keysets:literal) => {
         concat!(
             "version: 1\nenvironment: fast\nreconcile: \"* * * * * *\"\nstore: { kind: embedded }\ndefaults:\n",
-            "  { verifier_refresh: 500ms, verifier_retry: 100ms, signer_refresh: 500ms, cache_max_age: 100ms, margin: 0s,\n",
-            "    unsafe: { reason: \"A test that has little time.\" },\n    ",
+            "  { verifier_refresh: 500ms, verifier_retry: 100ms, cache_max_age: 100ms, margin: 0s, signer_refresh: ",
+            $signer_refresh,
+            ",\n    unsafe: { reason: \"A test that has little time.\" },\n    ",
             $defaults,
             " }\nkeysets:\n",
             $keysets

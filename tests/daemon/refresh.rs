@@ -334,21 +334,10 @@ fn a_revoked_api_key_is_let_in_no_more_and_an_expired_one_neither() {
 }
 
 /// Everything changes over every few seconds: what signs, what seals, and the API key.
-const FAST: &str = r#"version: 1
-environment: fast
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 7s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 2s
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
-  partner: { algorithm: api-key }
+const FAST: &str = in_seconds!(
+    behind: "2s",
+    "rotate_every: 7s, clock_skew: 500ms",
+    r#"  partner: { algorithm: api-key }
   refresh: { algorithm: HS256, token_ttl: 9s }
   users:
     algorithm: ES256
@@ -359,7 +348,8 @@ keysets:
       rate: 100000/1s
       callers: [{ keyset: partner, subjects: ["user-*"] }]
       refresh: { ttl: 9s, sealed_by: refresh }
-"#;
+"#
+);
 
 #[test]
 fn they_are_good_until_they_expire_while_every_key_rotates() {

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 from another import Another
-from daemon import Daemon, UnixConnection, free_port
+from daemon import Daemon, UnixConnection, free_port, in_seconds
 from monitoring import PATIENCE, Alertmanager, Edge, Prometheus, Webhook
 from promql import as_a_question, selectors
 
@@ -27,21 +27,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 RULES = os.path.join(ROOT, "systemd", "prometheus", "keyrota.rules.yaml")
 DASHBOARD = os.path.join(ROOT, "systemd", "prometheus", "dashboard.json")
 # Waits take seven seconds; `sessions` may grow 20 s old and `leaked` rotates once in a month.
-POLICY = """version: 1
-environment: watched
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 12s
-  token_ttl: 3s
-  verifier_refresh: 500ms
-  verifier_retry: 100ms
-  signer_refresh: 500ms
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
+POLICY = in_seconds("watched", """
   sessions: { algorithm: ES256 }
   rolling: { algorithm: ES256, token_ttl: 20s }
   altered:
@@ -59,7 +45,7 @@ keysets:
     publish:
       - file: { path: "{state_dir}/leaked.json", format: jwks }
   vendor: { algorithm: HS256, source: external, rotate_every: 30d }
-"""
+""", token_ttl="3s", verifier_refresh="500ms", signer_refresh="500ms")
 
 
 def promtool(*arguments, **options):
@@ -236,7 +222,7 @@ def mend_things(world, kid):
     world.is_over("KeyrotaNoActiveKey", keyset="vendor")
     world.is_over("KeyrotaPublishFailing", keyset="leaked")
     world.is_over("KeyrotaRevocationUnconfirmed", keyset="leaked", kid=kid)
-    world.write_policy(POLICY.replace("rotate_every: 12s", "rotate_every: 1s"))
+    world.write_policy(POLICY.replace('"rotate_every": "12s"', '"rotate_every": "1s"'))
     world.keyrota("reload", "--wait", exits=(1,))
     world.fires("KeyrotaPolicyReloadFailed")
     world.write_policy(POLICY)

@@ -24,6 +24,20 @@ keysets:
 """
 
 
+def in_seconds(environment, keysets, **waits):
+    """A policy whose keys change over every twelve seconds, for a test that has little time; `keysets` is YAML, `waits` are other defaults."""
+    defaults = {
+        "rotate_every": "12s", "token_ttl": "6s", "verifier_refresh": "1s", "verifier_retry": "100ms", "signer_refresh": "1s",
+        "clock_skew": "500ms", "cache_max_age": "100ms", "margin": "0s", "unsafe": {"reason": "A test that has little time."}, **waits,
+    }
+    return f"""version: 1
+environment: {environment}
+reconcile: "* * * * * *"
+store: {{ kind: embedded }}
+defaults: {json.dumps(defaults)}
+keysets: {keysets}"""
+
+
 def write_policy(folder):
     """A folder of policies with that one in it."""
     policies = os.path.join(folder, "policies")

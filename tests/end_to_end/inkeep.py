@@ -13,9 +13,8 @@ import tempfile
 import time
 
 import jwt
-import yaml
 
-from daemon import Daemon
+from daemon import Daemon, in_seconds
 from stand_in import Asked, StandIn
 
 API_KEY = "sk_inkeep_5d20b1c4e7f94a63"
@@ -24,10 +23,6 @@ APPS = "/manage/tenants/acme/projects/help/apps/"
 CHANGE_OVERS, DEADLINE = 2, 150.0
 LONGEST_LIFE = 86400
 NODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "node")
-DEFAULTS = {
-    "rotate_every": "12s", "token_ttl": "6s", "verifier_refresh": "1s", "verifier_retry": "100ms", "signer_refresh": "1s", "clock_skew": "500ms",
-    "cache_max_age": "100ms", "margin": "0s", "unsafe": {"reason": "A test that has little time."},
-}
 
 
 class Vendor(StandIn):
@@ -90,9 +85,7 @@ def policy(vendor, api_key):
         keysets[algorithm.lower()] = {
             "algorithm": algorithm, "publish": [{"inkeep_agents": target}], "token": {"profile": "inkeep-agents", "default_ttl": "5s"},
         }
-    return {
-        "version": 1, "environment": "help", "reconcile": "* * * * * *", "store": {"kind": "embedded"}, "defaults": DEFAULTS, "keysets": keysets,
-    }
+    return in_seconds("help", json.dumps(keysets))
 
 
 def accepted(vendor, algorithm, token):
@@ -140,7 +133,7 @@ def main():
         with open(api_key, "w", encoding="utf-8") as file:
             file.write(API_KEY + "\n")
         with open(os.path.join(folder, "policies", "help.yaml"), "w", encoding="utf-8") as file:
-            yaml.safe_dump(policy(vendor, api_key), file)
+            file.write(policy(vendor, api_key))
         arguments = ["run", "--policies", os.path.join(folder, "policies"), "--state-dir", os.path.join(folder, "state")]
         daemon = Daemon(sys.argv[1], [*arguments, "--runtime-dir", folder], "help", folder)
         try:

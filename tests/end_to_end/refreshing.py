@@ -19,27 +19,13 @@ from amigo_sdk.config import AmigoConfig
 from amigo_sdk.http_client import AmigoHttpClient
 from requests_oauth2client import DPoPKey, OAuth2Client
 
-from daemon import Daemon, free_port
+from daemon import Daemon, free_port, in_seconds
 
 CHANGE_OVERS = 2
 DEADLINE = 240.0
 # `brief` lives less than the five minutes before which amigo_sdk signs in anew: it does so before every call. A token of `steady` is good
 # for eight seconds of that. An API key counts for as long after it stood down as a caller may hold it.
-POLICY = """version: 1
-environment: clients
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 12s
-  token_ttl: 10s
-  verifier_refresh: 1s
-  verifier_retry: 100ms
-  signer_refresh: 10s
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
+POLICY = in_seconds("clients", """
   partner: { algorithm: api-key, secret_format: { prefix: pk_ } }
   refresh: { algorithm: HS256, token_ttl: 40s }
   brief:
@@ -60,7 +46,7 @@ keysets:
       rate: 10000/1s
       callers: [{ keyset: partner, subjects: ["user-*"] }]
       refresh: { ttl: 40s, sealed_by: refresh }
-"""
+""", token_ttl="10s", signer_refresh="10s")
 PROOFS = ["ES256", "ES384", "ES512"]
 
 

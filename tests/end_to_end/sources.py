@@ -20,7 +20,7 @@ import jwt
 from algoliasearch.agent_studio.config import AgentStudioConfig
 from algoliasearch.http.hosts import Host, HostsCollection
 
-from daemon import Daemon
+from daemon import Daemon, in_seconds
 from stand_in import Asked, StandIn
 
 APPLICATION, ADMIN_KEY, AGENT = "KEYROTATEST", "9c1f4b7d2e60a8539c1f4b7d2e60a853", "b7c5a3de-2f06-4cd8-9f43-9a2f0f0b6a11"
@@ -28,22 +28,9 @@ PATH = "/agent-studio/1/secret-keys"
 PAGE, LONGEST_NAME = 2, 128
 CHANGE_OVERS, DEADLINE = 2, 120.0
 USER = "zoë|\U0001f511"
-POLICY = """version: 1
-environment: sources
-reconcile: "* * * * * *"
-store: { kind: embedded }
-keysets:
+POLICY = in_seconds("sources", """
   search:
     algorithm: HS256
-    rotate_every: 12s
-    token_ttl: 6s
-    verifier_refresh: 1s
-    verifier_retry: 100ms
-    signer_refresh: 1s
-    clock_skew: 500ms
-    cache_max_age: 100ms
-    margin: 0s
-    unsafe: { reason: "A test that has little time." }
     source:
       algolia:
         application_id: APPLICATION
@@ -52,7 +39,7 @@ keysets:
         url: "http://127.0.0.1:PORT"
         every: 1s
     token: { profile: algolia }
-"""
+""")
 
 
 class Studio(StandIn):

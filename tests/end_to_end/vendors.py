@@ -20,26 +20,12 @@ from amigo_sdk.config import AmigoConfig
 from amigo_sdk.errors import AuthenticationError
 from requests_oauth2client import OAuth2Client
 
-from daemon import Daemon, free_port
+from daemon import Daemon, free_port, in_seconds
 
 CHANGE_OVERS = 2
 DEADLINE = 150.0
 # Keys are accepted for as long after they signed as a token lives and a caller may hold its API key.
-POLICY = """version: 1
-environment: vendors
-reconcile: "* * * * * *"
-store: { kind: embedded }
-defaults:
-  rotate_every: 12s
-  token_ttl: 10s
-  verifier_refresh: 1s
-  verifier_retry: 100ms
-  signer_refresh: 10s
-  clock_skew: 500ms
-  cache_max_age: 100ms
-  margin: 0s
-  unsafe: { reason: "A test that has little time." }
-keysets:
+POLICY = in_seconds("vendors", """
   partner: { algorithm: api-key, secret_format: { prefix: pk_ } }
   chat:
     algorithm: ES256
@@ -56,7 +42,7 @@ keysets:
       serve: true
       rate: 10000/1s
       callers: [{ keyset: partner, subjects: ["*"] }]
-"""
+""", token_ttl="10s", signer_refresh="10s")
 PROOFS = ["ES256", "ES384", "ES512"]
 NODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "node")
 
