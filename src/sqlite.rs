@@ -24,6 +24,10 @@ use file::{FileError, Identity};
 /// How long a connection waits for another process's lock before it says that the file is busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a write waits for it. The daemon's passes wait for their writes, and must be over while what they have read is fresh
+/// (`store_refresh`: 5 s), or signers would be refused because some other program holds a file.
+const WRITE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// FULL: what was acknowledged survives a power cut. `secure_delete`: what is erased is overwritten with zeros.
 const SETTINGS_TO_WRITE: &str = "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;";
 

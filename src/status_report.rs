@@ -224,6 +224,9 @@ pub struct TroubleReport {
     pub part: String,
     /// As a sentence.
     pub what: String,
+    /// Since when; absent from daemons that did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// A signer that reports.

@@ -51,7 +51,8 @@ async fn nothing_secret_nothing_active_and_nothing_from_elsewhere_is_in_it() {
     let host = Host::operators().await;
     confirm(&host.environment);
     let hostile = "<script>alert(1)</script>\" onload='x' `</code><img src=//evil>`";
-    let trouble = Trouble { part: Part::Store, what: hostile.to_owned() };
+    let since = "2026-03-01T12:00:00Z".parse().unwrap();
+    let trouble = Trouble { part: Part::Store, what: hostile.to_owned(), since };
     let sick = keyrota::reconcile::Status {
         troubles: vec![trouble],
         ..status(Some(document("demo/users", Algorithm::ES256, 3)), rules(Algorithm::ES256))

@@ -13,6 +13,7 @@ use crate::board::TlsStanding;
 use crate::clock::Reading;
 use crate::document::Document;
 use crate::event::Part;
+use crate::lifecycle::Because;
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::policy::Target;
 use crate::publish::{ReadBack, Targets as _};
@@ -317,8 +318,9 @@ fn of_status(id: &KeysetId, status: &Status, findings: &mut Vec<Finding>) {
         findings.push(Finding::not_ok(severity, "rotation", id, &says, &look));
         return;
     }
-    for pending in status.wait.pending.iter().filter(|pending| pending.at.is_none()) {
-        let says = format!("{} waits: {}", pending.step.as_str(), pending.because);
+    let told = |because: &Because| status.troubles.iter().any(|trouble| trouble.what == because.to_string());
+    for pending in status.wait.pending.iter().filter(|pending| pending.at.is_none() && !told(&pending.because)) {
+        let says = format!("{} waits: {}", pending.step, pending.because);
         findings.push(Finding::not_ok(Verdict::Warning, "rotation", id, &says, &look));
     }
     let now = Reading::now().wall;

@@ -16,7 +16,7 @@ use crate::event::Part;
 use crate::name::KeysetName;
 use crate::observed::Reached;
 use crate::probe::ProbeStanding;
-use crate::reconcile::Status;
+use crate::reconcile::{Status, Trouble};
 use crate::status_report::{
     EnvironmentReport, KeysetReport, OverdueReport, PendingReport, PolicyReport, ProbeReport, RulesReport, StatusReport, TlsReport,
     TroubleReport, UptakeReport,
@@ -169,10 +169,14 @@ fn of_keyset(name: KeysetName, cell: &Cell, now: Timestamp) -> KeysetReport {
             label: overdue.because.label().to_owned(),
             because: overdue.because.to_string(),
         }),
-        troubles: status.troubles.iter().map(|t| TroubleReport { part: part(&t.part).into(), what: t.what.clone() }).collect(),
+        troubles: status.troubles.iter().map(of_trouble).collect(),
         signers: signers(cell, &status, now),
         probes: status.probes.iter().map(of_probe).collect(),
     }
+}
+
+fn of_trouble(trouble: &Trouble) -> TroubleReport {
+    TroubleReport { part: part(&trouble.part).into(), what: trouble.what.clone(), since: Some(trouble.since) }
 }
 
 fn of_probe(probe: &ProbeStanding) -> ProbeReport {

@@ -80,7 +80,7 @@ impl fmt::Display for Because {
 /// ```
 impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.step.as_str())?;
+        write!(f, "{}", self.step)?;
         if let Some(kid) = &self.kid {
             write!(f, " {kid}")?;
         }

@@ -1,5 +1,7 @@
 //! The steps that a keyset can take, and how a step becomes the next document.
 
+use std::fmt;
+
 use crate::digest::Digest;
 use crate::document::change::{Cause, Draft, IllegalChange, Promise};
 use crate::document::{Document, HeldFacts, Trigger};
@@ -103,6 +105,13 @@ impl StepKind {
             Self::AdoptFacts => "adopt-facts",
             Self::Any => "any",
         }
+    }
+}
+
+/// As people read it.
+impl fmt::Display for StepKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(if *self == Self::Any { "everything" } else { self.as_str() })
     }
 }
 

@@ -149,7 +149,7 @@ impl<P: Ports> Context<'_, P> {
             rules: Arc::clone(rules),
             wait,
             overdue,
-            troubles: keyset.troubles(),
+            troubles: keyset.troubles_at(at),
             probes: keyset.probe_standings(),
             at,
         };

@@ -57,6 +57,8 @@ pub(super) struct Keyset {
     /// What was seen of the key sets that are looked at from outside, by address.
     pub probes: BTreeMap<String, Watch>,
     pub troubles: BTreeMap<Part, String>,
+    /// Since when, by what was reported.
+    pub troubled_since: BTreeMap<Part, Timestamp>,
     /// Since when it is judged by the rules that it has now.
     pub ruled_since: Option<Timestamp>,
     /// When to look again.
@@ -108,6 +110,8 @@ pub struct Trouble {
     pub part: Part,
     /// As a sentence.
     pub what: String,
+    /// Since when, as this process has reported it.
+    pub since: Timestamp,
 }
 
 impl Keyset {
@@ -222,7 +226,14 @@ impl Keyset {
         self.wanted.is_none() && self.held.is_none() && self.sighting.is_none() && !self.unreadable
     }
 
-    pub fn troubles(&self) -> Vec<Trouble> {
-        self.troubles.iter().map(|(part, what)| Trouble { part: part.clone(), what: what.clone() }).collect()
+    /// What does not work at this moment.
+    pub fn troubles_at(&mut self, now: Timestamp) -> Vec<Trouble> {
+        self.troubled_since.retain(|part, _| self.troubles.contains_key(part));
+        let since = &mut self.troubled_since;
+        let trouble = |(part, what): (&Part, &String)| {
+            let since = *since.entry(part.clone()).or_insert(now);
+            Trouble { part: part.clone(), what: what.clone(), since }
+        };
+        self.troubles.iter().map(trouble).collect()
     }
 }

@@ -79,8 +79,7 @@ impl<P: Ports> Context<'_, P> {
                 None
             }
             Err(error) => {
-                let hint = "is the state directory full, or read-only? It is tried again by itself";
-                let what = format!("{error}, so nothing rotates; hint: {hint}");
+                let what = format!("nothing rotates, because what was seen cannot be remembered: {error}");
                 keyset.trouble(id, Part::Witness, what.clone(), events);
                 Some(what)
             }

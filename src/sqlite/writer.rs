@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Database, Fault, FaultKind};
+use super::{Database, Fault, FaultKind, WRITE_PATIENCE};
 
 /// The most writes in one transaction: enough to make the wait for the disk small beside the work, few enough to keep answers quick.
 const LARGEST_BATCH: usize = 512;
@@ -63,6 +63,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// If the system has no thread to give.
     pub fn start(name: &str, database: Database, connection: Connection) -> std::io::Result<Self> {
+        connection.busy_timeout(WRITE_PATIENCE).map_err(std::io::Error::other)?;
         let (orders, queue) = mpsc::channel();
         let desk = Desk { database, connection };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || desk.serve(&queue))?;
@@ -218,7 +219,7 @@ impl Desk {
         // Never wait for readers here: writers would wait behind.
         self.connection.busy_timeout(Duration::ZERO).map_err(fault)?;
         let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        self.connection.busy_timeout(super::BUSY_TIMEOUT).map_err(fault)?;
+        self.connection.busy_timeout(WRITE_PATIENCE).map_err(fault)?;
         if done.map_err(fault)? == 0 { Ok(()) } else { Err(Fault::busy(self.database.path())) }
     }
 }

@@ -119,8 +119,8 @@ pub fn troubled(mut report: StatusReport) -> StatusReport {
         environment.policy.faults = vec!["shop.yaml:7: keysets.user-sessions.token_ttl: `15` has no unit; hint: write 15m".to_owned()];
         environment.fresh = false;
         if let Some(keyset) = environment.keysets.first_mut() {
-            keyset.troubles =
-                vec![TroubleReport { part: "target".to_owned(), what: "/srv/jwks.json cannot be written: no space left".to_owned() }];
+            let what = "/srv/jwks.json cannot be written: no space left".to_owned();
+            keyset.troubles = vec![TroubleReport { part: "target".to_owned(), what, since: Some(at.minus(Span::minutes(200))) }];
             keyset.overdue = Some(OverdueReport {
                 since: at.minus(Span::minutes(192)),
                 label: "publish".to_owned(),

@@ -22,7 +22,8 @@ fn nothing_rotates_while_the_witness_cannot_be_written_and_everything_after() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     until(&mut daemon, "it says so", |d| told(d).contains("the witness in the state directory cannot be used"));
     let late = r#"keyrota_rotation_overdue{environment="fast",keyset="sessions",reason="witness"}"#;
-    until(&mut daemon, "it is late because of that", |d| d.metric(late).as_deref() == Some("1"));
+    until(&mut daemon, "it is late", |d| d.metric(late).as_deref() == Some("1"));
+    until(&mut daemon, "and says that once", |d| told(d).contains("overdue because of that"));
     let before = kid(&daemon);
     assert!(daemon.public_kids("sessions").contains(&before), "what is served goes on");
     other.execute_batch("ROLLBACK").unwrap();

@@ -131,7 +131,7 @@ pub fn pending(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp) -> Tab
     let mut table = Table::default();
     for pending in &keyset.pending {
         let kid = pending.kid.as_ref().map(|kid| shorts.short(kid)).unwrap_or_default();
-        table.row([pending.step.as_str().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
+        table.row([pending.step.to_string().into(), kid.into(), when(keyset, pending, now).into(), pending.because.as_str().into()]);
     }
     table
 }

@@ -6,7 +6,6 @@ use crate::cli::moment;
 use crate::cli::style::{Look, Tone};
 use crate::cli::table::{Cell, Table};
 use crate::document::{Document, StateName};
-use crate::lifecycle::StepKind;
 use crate::status_report::{EnvironmentReport, KeysetReport, PendingReport, StatusReport};
 use crate::time::Timestamp;
 
@@ -131,8 +130,7 @@ fn next(keyset: &KeysetReport, shorts: &ShortKids, now: Timestamp) -> Cell {
     }
     let words = |pending: &PendingReport| {
         let kid = pending.kid.as_ref().map(|kid| format!(" {}", shorts.short(kid))).unwrap_or_default();
-        let step = if pending.step == StepKind::Any { "everything" } else { pending.step.as_str() };
-        format!("{step}{kid}")
+        format!("{}{kid}", pending.step)
     };
     let blocked = keyset.pending.iter().find(|p| p.at.is_none());
     let next = keyset.pending.iter().filter(|p| p.at.is_some()).min_by_key(|p| p.at);

@@ -84,10 +84,11 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
         let (what, hint) = sentence.split_once("; hint: ").unwrap_or((sentence, remedy));
         found.push(Problem { severity, whose: id.to_string(), what: what.to_owned(), since, remedy: hint.to_owned() });
     };
+    let told = |because: &String| keyset.troubles.iter().any(|trouble| trouble.what == *because);
     for trouble in &keyset.troubles {
         // Replicas that take an edit one after the other differ for a while.
         let severity = if trouble.part == "policy" { Severity::Notice } else { Severity::Bad };
-        add(severity, &trouble.what, None, remedy_for(&trouble.part));
+        add(severity, &trouble.what, trouble.since, remedy_for(&trouble.part));
     }
     let document = match keyset.document() {
         Ok(document) => document,
@@ -104,7 +105,11 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
             Some(_) => "its change-over is overdue",
         };
         let since = Some(overdue.since).filter(|_| begun);
-        add(severity, &format!("{what}: {}", overdue.because), since, remedy_for(&overdue.label));
+        if told(&overdue.because) {
+            add(severity, &format!("{what} because of that"), since, "");
+        } else {
+            add(severity, &format!("{what}: {}", overdue.because), since, remedy_for(&overdue.label));
+        }
     }
     if let (Some(active), Some(rules)) = (active, &keyset.rules) {
         let stale_since = active.key.created_at + rules.max_age;
@@ -126,8 +131,8 @@ fn of_keyset(id: &KeysetId, keyset: &KeysetReport, now: Timestamp, found: &mut V
         }
     }
     if keyset.overdue.is_none() {
-        for waiting in keyset.pending.iter().filter(|p| needs_somebody(p)) {
-            let sentence = format!("{} waits: {}", waiting.step.as_str(), waiting.because);
+        for waiting in keyset.pending.iter().filter(|p| needs_somebody(p) && !told(&p.because)) {
+            let sentence = format!("{} waits: {}", waiting.step, waiting.because);
             add(Severity::Notice, &sentence, None, remedy_for(&waiting.label));
         }
     }

@@ -136,3 +136,9 @@ fn a_file_that_was_replaced_is_not_written_into_nowhere() {
     let outcomes = desk.settle(&[note("a")]);
     assert!(matches!(&outcomes[0], Err(WriteFault::NotApplied(fault)) if fault.kind == FaultKind::Replaced), "{outcomes:?}");
 }
+
+#[test]
+fn a_write_is_given_up_while_what_the_pass_has_read_is_fresh() {
+    let fresh_for = crate::policy::StoreConfig::Embedded.fresh_for();
+    assert!(WRITE_PATIENCE.as_millis() < u128::from(fresh_for.as_millis()), "{WRITE_PATIENCE:?} of {fresh_for}");
+}
