@@ -123,6 +123,18 @@ pub enum Because {
         /// What is wrong, as a sentence.
         what: String,
     },
+    /// A store that does not take what was decided, or holds something that cannot be read.
+    Store {
+        /// What is wrong, as a sentence.
+        what: String,
+    },
+    /// A key that is being made.
+    Making,
+    /// A key that cannot be made.
+    Keygen {
+        /// What is wrong, as a sentence.
+        what: String,
+    },
     /// A document that is not what was seen before.
     Witness {
         /// What is wrong, as a sentence.
@@ -209,6 +221,7 @@ impl Case<'_> {
                 return Some((None, Because::Clock { what }));
             }
             Some(Fault::Class { what }) => return Some((None, Because::Policy { what: what.clone() })),
+            Some(Fault::Unreadable { what }) => return Some((None, Because::Store { what: what.clone() })),
             Some(Fault::Witness { what }) => return Some((None, Because::Witness { what: what.clone() })),
             None => {}
         }

@@ -63,7 +63,12 @@ pub enum Fault {
         /// What, as a sentence.
         what: String,
     },
-    /// The witness saw something else than the store holds.
+    /// The store holds something of the keyset's name that cannot be read.
+    Unreadable {
+        /// What, as a sentence.
+        what: String,
+    },
+    /// The witness saw something else than the store holds, or could not be told of what is there.
     Witness {
         /// What, as a sentence.
         what: String,

@@ -283,8 +283,7 @@ impl<P: Ports> Reconciler<P> {
                 Some(Err(error)) => {
                     let id = KeysetId { environment: self.environment.clone(), keyset: name.clone() };
                     keyset.trouble(&id, Part::Store, error.to_string(), events);
-                    keyset.held = None;
-                    keyset.unreadable = true;
+                    keyset.lose();
                 }
                 None => {
                     caught_up = false;

@@ -1,5 +1,6 @@
 //! The examination of a running daemon: everything that could go wrong, looked at now, by the same ports that do the work.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,8 +128,8 @@ impl Environment {
         };
         findings.push(self.writable().await);
         findings.extend(self.store.permissions().await.iter().map(Finding::of_permission));
-        let documents = self.documents(&names, &mut findings).await;
-        self.continuity(&documents, &mut findings).await;
+        let (documents, unread) = self.documents(&names, &mut findings).await;
+        self.continuity(&documents, &unread, &mut findings).await;
         self.targets(&documents, &mut findings).await;
         self.probes(&mut findings);
         self.rotation(&mut findings);
@@ -184,15 +185,20 @@ impl Environment {
         }
     }
 
-    async fn documents(&self, names: &[KeysetName], findings: &mut Vec<Finding>) -> Vec<(KeysetName, Arc<Document>)> {
+    /// The documents that can be read, and the names of those that cannot.
+    async fn documents(
+        &self,
+        names: &[KeysetName],
+        findings: &mut Vec<Finding>,
+    ) -> (Vec<(KeysetName, Arc<Document>)>, BTreeSet<KeysetName>) {
         let loaded = match self.ports.store.load_many(names).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 findings.push(self.away("sealed", &error));
-                return Vec::new();
+                return (Vec::new(), names.iter().cloned().collect());
             }
         };
-        let mut documents = Vec::new();
+        let (mut documents, mut unread) = (Vec::new(), BTreeSet::new());
         for (name, loaded) in loaded {
             match loaded {
                 Ok(loaded) => documents.push((name, Arc::new(loaded.document))),
@@ -200,15 +206,16 @@ impl Environment {
                     let whose = self.board.id(&name);
                     let hint = "put it back from a back-up, then `keyrota restored`";
                     findings.push(Finding::not_ok(Verdict::Broken, "sealed", whose, &error.to_string(), hint));
+                    unread.insert(name);
                 }
             }
         }
         findings.push(Finding::ok("sealed", &self.board.name, format!("{} documents open and are sound", documents.len())));
-        documents
+        (documents, unread)
     }
 
     /// Whether every document continues what this host saw.
-    async fn continuity(&self, documents: &[(KeysetName, Arc<Document>)], findings: &mut Vec<Finding>) {
+    async fn continuity(&self, documents: &[(KeysetName, Arc<Document>)], unread: &BTreeSet<KeysetName>, findings: &mut Vec<Finding>) {
         let environment = &self.board.name;
         let seen = match self.ports.witness.recall(environment).await {
             Ok(seen) => seen,
@@ -219,7 +226,7 @@ impl Environment {
             }
         };
         let before = findings.len();
-        for (name, sighting) in &seen {
+        for (name, sighting) in seen.iter().filter(|(name, _)| !unread.contains(*name)) {
             let found = documents.iter().find(|(known, _)| known == name).map(|(_, document)| document);
             let verdict = Continuity::on(Some(sighting), found.map(|d| &**d), || found.map(|d| d.digest()));
             if let Continuity::Restored { made_at } = verdict {
@@ -235,7 +242,7 @@ impl Environment {
             }
         }
         if findings.len() == before {
-            findings.push(Finding::ok("witness", environment, format!("{} documents continue what this host saw", seen.len())));
+            findings.push(Finding::ok("witness", environment, format!("{} documents continue what this host saw", documents.len())));
         }
     }
 

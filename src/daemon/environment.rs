@@ -19,14 +19,14 @@ use super::verbs::{Asked, Standing};
 use super::webhooks::Webhooks;
 use crate::board::{EnvironmentBoard, Manner, PolicyStanding};
 use crate::clock::Reading;
-use crate::event::Event;
+use crate::event::{Event, Part};
 use crate::freshness::Freshness;
 use crate::http::serve::Stop;
 use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
 use crate::policy::{KeysetPolicy, Policy, StoreConfig, Target, Webhook};
 use crate::publish::{Places, Programs, Vendors};
-use crate::reconcile::{Reconciler, Wanted};
+use crate::reconcile::{Reconciler, Status, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
 use crate::store::Store as _;
@@ -249,7 +249,9 @@ impl Environment {
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
             let keysets = self.board.keysets();
-            let seen = |name: &KeysetName| keysets.get(name).is_some_and(|cell| cell.status().is_some());
+            // A document that could not be read since the start may be there all the same.
+            let read = |status: &Status| status.document.is_some() || status.troubles.iter().all(|trouble| trouble.part != Part::Store);
+            let seen = |name: &KeysetName| keysets.get(name).and_then(|cell| cell.status()).is_some_and(|status| read(&status));
             if self.wanted.iter().all(seen) {
                 let _ = self.board.loaded.set(());
                 for waiting in self.waiting.drain(..) {

@@ -25,6 +25,9 @@ impl Because {
             Self::Inception => "inception",
             Self::Clock { .. } => "clock",
             Self::Policy { .. } => "policy",
+            Self::Store { .. } => "store",
+            Self::Making => "making",
+            Self::Keygen { .. } => "keygen",
             Self::Witness { .. } => "witness",
             Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::MovedTo { .. } => "moved-to",
@@ -60,10 +63,17 @@ impl fmt::Display for Because {
             Self::StoreRefresh => "other replicas may not have seen it yet",
             Self::External => "a key must be handed in; hint: `keyrota import`",
             Self::Inception => "the policy's inception is another day; hint: `keyrota init` creates it now",
-            Self::Vendor { what } | Self::Clock { what } | Self::Policy { what } | Self::Witness { what } | Self::MovedTo { what } => what,
+            Self::Vendor { what }
+            | Self::Store { what }
+            | Self::Keygen { what }
+            | Self::Clock { what }
+            | Self::Policy { what }
+            | Self::Witness { what }
+            | Self::MovedTo { what } => what,
             Self::MovedFrom { store } => {
                 return write!(f, "somebody may still read the {store} it came from; hint: `keyrota migrate` with --erase-source");
             }
+            Self::Making => "the key is being made",
             Self::Full => "the keyset holds as many live keys as it may",
         })
     }

@@ -29,7 +29,8 @@ impl Because {
             Self::Manual => "manual",
             Self::Publish { .. } | Self::StillHeld { .. } => "publish",
             Self::Probe { .. } | Self::StillShown { .. } => "probe",
-            Self::StoreRefresh | Self::Full | Self::MovedTo { .. } | Self::MovedFrom { .. } => "store",
+            Self::Store { .. } | Self::StoreRefresh | Self::Full | Self::MovedTo { .. } | Self::MovedFrom { .. } => "store",
+            Self::Making | Self::Keygen { .. } => "keygen",
             Self::Uptake { .. } | Self::Unheard => "uptake",
             Self::External => "external",
             Self::Vendor { .. } => "vendor",
@@ -48,6 +49,18 @@ pub fn overdue(document: &Document, rules: &Rules, observed: &Observed) -> Optio
         return None;
     }
     change_over(document, rules, observed).or_else(|| retirement(document, rules, observed))
+}
+
+/// The same where a step was decided and `because` kept it from being carried out. Without an active key that is late at once, unless the
+/// key is only just being made.
+pub fn held_up(document: &Document, rules: &Rules, observed: &Observed, late: Option<Overdue>, because: Because) -> Option<Overdue> {
+    let keyless = document.active.is_none() && because != Because::Making && !rules.is_orphaned();
+    let since = match late {
+        Some(late) => Some(late.since),
+        None if keyless && document.is_stored() => Some(document.updated_at),
+        None => keyless.then_some(observed.serving_since),
+    };
+    since.map(|since| Overdue { since, because })
 }
 
 /// A key that would be gone if a signer did not lag behind.

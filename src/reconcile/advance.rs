@@ -8,7 +8,7 @@ use crate::clock::Reading;
 use crate::document::{Change, Document, StateName};
 use crate::event::{Event, Part};
 use crate::key::KeyClass;
-use crate::lifecycle::{Because, Decision, Reason, Step, Wait, apply, laggards, overdue};
+use crate::lifecycle::{Because, Decision, Pending, Reason, Step, StepKind, Wait, apply, laggards, overdue};
 use crate::name::{EnvironmentName, KeysetId, KeysetName, Kid};
 use crate::observed::{Fault, Observed};
 use crate::rules::{Rules, Standing};
@@ -58,8 +58,8 @@ impl<P: Ports> Context<'_, P> {
     }
 
     async fn one_step(&self, id: &KeysetId, keyset: &mut Keyset, events: &mut Vec<Event>) -> Then {
-        if keyset.unreadable {
-            return self.reload(id, keyset, events).await;
+        if keyset.unreadable && matches!(self.reload(id, keyset, events).await, Then::GoOn) {
+            return Then::GoOn;
         }
         let began = self.ports.clock();
         let Some(rules) = rules_of(keyset, self.policy_broken) else {
@@ -68,13 +68,15 @@ impl<P: Ports> Context<'_, P> {
         };
         keyset.compare_policies(id, &rules, events);
         let class = rules.spec.class();
-        let document = keyset.document().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
+        let document = keyset.known().map_or_else(|| Arc::new(Document::empty(id.clone(), class)), Arc::clone);
         let mut fault = self.fault.clone().or_else(|| class_fault(&document, &rules));
-        if let Some(what) = self.ask_witness(id, keyset, rules.facts.store_refresh, began, events).await {
+        if let Some(what) = keyset.troubles.get(&Part::Store).filter(|_| keyset.unreadable) {
+            fault = Some(Fault::Unreadable { what: what.clone() });
+        } else if let Some(what) = self.ask_witness(id, keyset, rules.facts.store_refresh, began, events).await {
             fault = Some(Fault::Witness { what });
         }
         // What stands in files already is the better answer than a document that this host cannot trust.
-        if document.is_stored() && !matches!(fault, Some(Fault::Witness { .. })) {
+        if document.is_stored() && !matches!(fault, Some(Fault::Witness { .. } | Fault::Unreadable { .. })) {
             places::clear(self.ports, id, keyset, &document, events).await;
             places::project(self.ports, id, keyset, &document, events).await;
             if let Some(then) = self.follow(id, keyset, events).await {
@@ -87,24 +89,27 @@ impl<P: Ports> Context<'_, P> {
         }
         let decision = self.ports.decide(&document, &rules, &observed);
         let late = overdue::overdue(&document, &rules, &observed);
-        match decision {
+        let (wait, late) = match decision {
             Decision::Do(step, reason) => {
                 let overrun = overruns(id, &document, &rules, &observed, &step);
+                let decided = (step.kind(), step.kid().cloned());
                 let then = self.carry_out(id, keyset, &document, &rules, (step, reason), began, events).await;
                 events.extend(overrun.filter(|(kid, _)| keyset.document().is_some_and(|d| d.live_key(kid).is_none())).map(|(_, e)| e));
-                if matches!(then, Then::Stop) {
-                    let until = Some(self.ports.clock().wall + RETRY);
-                    return self.settle(id, keyset, &rules, Wait { until, ..Wait::default() }, late, began.wall);
+                if matches!(then, Then::GoOn) {
+                    return then;
                 }
-                then
+                let because = held_up(keyset);
+                let late = overdue::held_up(&document, &rules, &observed, late, because.clone());
+                (tried_again(decided, because, self.ports.clock().wall + RETRY), late)
             }
             Decision::Wait(mut wait) => {
                 let again = retry_in(keyset, &document).map(|soon| self.ports.clock().wall + soon);
                 wait.until = wait.until.into_iter().chain(again).min();
-                keyset.tell_of_waiting(id, &wait, late.as_ref(), observed.now, events);
-                self.settle(id, keyset, &rules, wait, late, began.wall)
+                (wait, late)
             }
-        }
+        };
+        keyset.tell_of_waiting(id, &wait, late.as_ref(), observed.now, events);
+        self.settle(id, keyset, &rules, wait, late, began.wall)
     }
 
     /// A place holds what a later generation says: the store has that generation too, and this host has not seen it. It is asked for,
@@ -142,10 +147,10 @@ impl<P: Ports> Context<'_, P> {
     ) -> Then {
         let on_signers = wait.pending.iter().any(|p| matches!(p.because, Because::Uptake { .. } | Because::Unheard));
         let look = on_signers.then(|| self.ports.clock().wall + UPTAKE_LOOK);
-        let late = keyset.document().and_then(|document| overdue::late_from(document, rules, at));
+        let late = keyset.known().and_then(|document| overdue::late_from(document, rules, at));
         keyset.deadline = wait.until.into_iter().chain(look).chain(late).min();
         let status = Status {
-            document: keyset.document().cloned(),
+            document: keyset.known().cloned(),
             rules: Arc::clone(rules),
             wait,
             overdue,
@@ -298,10 +303,26 @@ const UPTAKE_LOOK: Span = Span::seconds(10);
 fn retry_in(keyset: &Keyset, document: &Document) -> Option<Span> {
     // It may be its inception day soon, or somebody hands in a key elsewhere.
     let absent = (!document.is_stored()).then_some(SLOW_RETRY);
-    let keyless = keyset.no_key.is_some().then_some(RETRY);
+    let failed = (keyset.no_key.is_some() || keyset.unreadable).then_some(RETRY);
     let told = keyset.troubles.contains_key(&Part::Witness);
     let unseen = (keyset.suspected.is_some() || keyset.unnoted).then_some(if told { SLOW_RETRY } else { RETRY });
-    absent.into_iter().chain(keyless).chain(unseen).min()
+    absent.into_iter().chain(failed).chain(unseen).min()
+}
+
+/// Why a step that was decided was not carried out.
+fn held_up(keyset: &Keyset) -> Because {
+    let trouble = |part| keyset.troubles.get(&part).cloned();
+    match (trouble(Part::Store), trouble(Part::Keygen)) {
+        (Some(what), _) => Because::Store { what },
+        (None, Some(what)) => Because::Keygen { what },
+        (None, None) => Because::Making,
+    }
+}
+
+/// A step that was not carried out is tried again soon. When it will be, nobody knows but for a key that is being made.
+fn tried_again((step, kid): (StepKind, Option<Kid>), because: Because, soon: Timestamp) -> Wait {
+    let at = (because == Because::Making).then_some(soon);
+    Wait { pending: vec![Pending { step, kid, at, because }], until: Some(soon) }
 }
 
 /// A key that is to leave although a signer still uses it, with the event that tells of it.

@@ -42,6 +42,8 @@ pub(super) struct Keyset {
     pub held: Option<Held>,
     /// The store has something of this name that cannot be read: never to be taken for "nothing".
     pub unreadable: bool,
+    /// The document that was held before it could not be read any more.
+    pub last_read: Option<Arc<Document>>,
     /// What this host saw last.
     pub sighting: Option<Sighting>,
     /// The witness could not be told of it yet.
@@ -119,6 +121,11 @@ impl Keyset {
         self.held.as_ref().map(|held| &held.document)
     }
 
+    /// The document as people are told of it: what is held, or while that cannot be read, what was read last.
+    pub fn known(&self) -> Option<&Arc<Document>> {
+        self.document().or_else(|| self.last_read.as_ref().filter(|_| self.unreadable))
+    }
+
     /// From now on verifiers and signers are given what is held. If that does not continue what this host saw, or is a copy that
     /// lags, what they are given already is the better answer.
     pub fn serve<P: Ports>(&mut self, ports: &P, name: &KeysetName) {
@@ -148,6 +155,14 @@ impl Keyset {
             events.push(Event::Seen { document: Arc::clone(&held.document) });
         }
         self.held = Some(held);
+    }
+
+    /// The store holds something that cannot be read.
+    pub fn lose(&mut self) {
+        self.unreadable = true;
+        if let Some(held) = self.held.take() {
+            self.last_read = Some(held.document);
+        }
     }
 
     /// Whether another replica has decided under other rules since this one has these; if so, in which fields they differ.

@@ -2,7 +2,8 @@
 
 use keyrota::document::{Document, MOST_LIVE_KEYS};
 use keyrota::key::Algorithm;
-use keyrota::lifecycle::overdue::overdue;
+use keyrota::lifecycle::Because;
+use keyrota::lifecycle::overdue::{held_up, overdue};
 use keyrota::observed::{Fault, PlaceKind};
 use keyrota::policy::{Mode, Source, Start, VerifierShape};
 use keyrota::rules::Standing;
@@ -130,6 +131,7 @@ fn by_sound_minds() -> Vec<Release> {
     vec![
         row("clocks parted", Fault::ClocksParted { by: Span::hours(24) }, "clock"),
         row("another class", Fault::Class { what: what() }, "policy"),
+        row("an unreadable document", Fault::Unreadable { what: what() }, "store"),
         row("another document", Fault::Witness { what: what() }, "witness"),
     ]
 }
@@ -207,6 +209,25 @@ fn while_a_vendor_has_not_made_a_key_old_ones_retire_and_what_is_late_is_told() 
     let late = signing().at(t0() + ROTATE_EVERY + Span::hours(1)).with(away);
     let late = overdue(&late.document, &late.rules, &late.observed).unwrap();
     assert_eq!((late.because.label(), late.because.to_string().as_str()), ("vendor", "the vendor is away"));
+}
+
+#[test]
+fn what_cannot_be_carried_out_is_late_because_of_that() {
+    let away = || Because::Store { what: "the store is away".into() };
+    let held_up_by = |scene: &Scene, because: Because| {
+        let late = overdue(&scene.document, &scene.rules, &scene.observed);
+        held_up(&scene.document, &scene.rules, &scene.observed, late, because).map(|late| (late.because.label(), late.since))
+    };
+    let late = signing().at(t0() + ROTATE_EVERY + Span::hours(1));
+    assert_eq!(held_up_by(&late, away()), Some(("store", t0() + ROTATE_EVERY)));
+    assert_eq!(held_up_by(&late, Because::Making), Some(("keygen", t0() + ROTATE_EVERY)));
+    assert_eq!(held_up_by(&signing(), away()), None, "in time");
+    let keyless = keyless();
+    assert_eq!(held_up_by(&keyless, away()), Some(("store", keyless.document.updated_at)), "without a key at once");
+    assert_eq!(held_up_by(&unstored(), away()), Some(("store", unstored().observed.serving_since)));
+    assert_eq!(held_up_by(&keyless, Because::Making), None, "a first key is made");
+    let orphan = keyless.with(|s| s.rules = keyrota::rules::Rules::orphan(&s.document));
+    assert_eq!(held_up_by(&orphan, away()), None, "it wants no key");
 }
 
 #[test]
