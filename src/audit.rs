@@ -216,9 +216,7 @@ impl Scribe {
                 self.waiting = lines;
                 self.waiting.truncate(MOST_WAITING);
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!(
-                        "the audit trail cannot be written: {why}; hint: make room; nothing is lost as long as documents remember it"
-                    );
+                    tracing::error!("the audit trail cannot be written, and nothing is lost as long as documents remember it: {why}");
                 }
             }
             Err(_) => tracing::error!("lines of the audit trail were lost; hint: they are recovered at the next start"),

@@ -21,7 +21,7 @@ use crate::freshness::Freshness;
 use crate::invariant::{self, Invariant};
 use crate::name::{EnvironmentName, KeysetId, KeysetName};
 use crate::policy::{SignerAccess, Stale, TokenPolicy};
-use crate::reconcile::Status;
+use crate::reconcile::{Status, Trouble};
 use crate::time::{Span, Timestamp};
 
 /// Every environment that is served.
@@ -42,6 +42,8 @@ pub struct EnvironmentBoard {
     pub policy: ArcSwap<PolicyStanding>,
     /// When a pass was last carried through.
     pub last_pass: ArcSwapOption<Timestamp>,
+    /// Why the store does not answer; `None` if it did when it was last asked.
+    pub store_trouble: ArcSwapOption<Trouble>,
     /// Set when every keyset of the policy has been looked at once.
     pub loaded: SetOnce<()>,
     keysets: ArcSwap<BTreeMap<KeysetName, Arc<Cell>>>,
@@ -184,6 +186,7 @@ impl EnvironmentBoard {
             freshness,
             policy: ArcSwap::from_pointee(policy),
             last_pass: ArcSwapOption::empty(),
+            store_trouble: ArcSwapOption::empty(),
             loaded: SetOnce::new(),
             keysets: ArcSwap::default(),
         }

@@ -99,6 +99,9 @@ pub struct EnvironmentReport {
     /// When a pass was last carried through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<Timestamp>,
+    /// Why its store does not answer; absent if it did when it was last asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_trouble: Option<TroubleReport>,
     /// Its keysets, by name. Written last, so that a long list can be streamed.
     pub keysets: Vec<KeysetReport>,
 }

@@ -26,7 +26,7 @@ use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
 use crate::policy::{KeysetPolicy, Policy, StoreConfig, Target, Webhook};
 use crate::publish::{Places, Programs, Vendors};
-use crate::reconcile::{Reconciler, Status, Wanted};
+use crate::reconcile::{Reconciler, Status, Trouble, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
 use crate::store::Store as _;
@@ -235,6 +235,16 @@ impl Environment {
     }
 
     fn tell(&self, events: Vec<Event>, at: Reading) {
+        for event in &events {
+            match event {
+                Event::StoreUnavailable { what, .. } => {
+                    let trouble = Trouble { part: Part::Store, what: what.clone(), since: at.wall };
+                    self.board.store_trouble.store(Some(Arc::new(trouble)));
+                }
+                Event::StoreBack { .. } => self.board.store_trouble.store(None),
+                _ => {}
+            }
+        }
         self.webhooks.tell(&events, at.wall);
         self.house.tell(events, at);
     }

@@ -135,6 +135,7 @@ fn of_environment(environment: &EnvironmentBoard, now: Reading) -> EnvironmentRe
         serving_since: environment.freshness.serving_since(now),
         confirmed_at: environment.freshness.confirmed_at(),
         last_pass: environment.last_pass.load().as_deref().copied(),
+        store_trouble: environment.store_trouble.load().as_deref().map(of_trouble),
         keysets: Vec::new(),
     }
 }

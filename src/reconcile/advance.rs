@@ -334,7 +334,7 @@ fn overruns(id: &KeysetId, document: &Document, rules: &Rules, observed: &Observ
 }
 
 pub(super) fn rules_of(keyset: &Keyset, policy_broken: bool) -> Option<Arc<Rules>> {
-    match (&keyset.wanted, keyset.document()) {
+    match (&keyset.wanted, keyset.known()) {
         (Some(wanted), _) if !policy_broken => Some(Arc::clone(&wanted.rules)),
         (Some(wanted), _) => Some(Arc::new(Rules { standing: Standing::Broken, ..(*wanted.rules).clone() })),
         (None, Some(document)) => Some(Arc::new(Rules::orphan(document))),

@@ -77,6 +77,7 @@ pub fn report(policy: &Policy, began: Timestamp, now: Timestamp) -> StatusReport
         serving_since: Some(began),
         confirmed_at: Some(now.minus(Span::seconds(2))),
         last_pass: Some(now.minus(Span::seconds(2))),
+        store_trouble: None,
         keysets: keysets.collect(),
     };
     StatusReport { version: "0.1.0".to_owned(), at: now, tls: None, environments: vec![environment] }
@@ -118,6 +119,8 @@ pub fn troubled(mut report: StatusReport) -> StatusReport {
     for environment in &mut report.environments {
         environment.policy.faults = vec!["shop.yaml:7: keysets.user-sessions.token_ttl: `15` has no unit; hint: write 15m".to_owned()];
         environment.fresh = false;
+        let what = "the store is unavailable: /var/lib/keyrota/keysets.db is locked by another process; hint: it is tried again".to_owned();
+        environment.store_trouble = Some(TroubleReport { part: "store".to_owned(), what, since: Some(at.minus(Span::seconds(7))) });
         if let Some(keyset) = environment.keysets.first_mut() {
             let what = "/srv/jwks.json cannot be written: no space left".to_owned();
             keyset.troubles = vec![TroubleReport { part: "target".to_owned(), what, since: Some(at.minus(Span::minutes(200))) }];

@@ -1,4 +1,4 @@
-//! A document in the store is damaged: everything goes on as it was seen last, nothing rotates, and `status` says why.
+//! A document in the store is damaged, or the store is gone: everything goes on as it was seen last, nothing rotates, and `status` says why.
 
 use rusqlite::{Connection, params};
 
@@ -54,4 +54,20 @@ fn it_is_served_as_it_was_seen_last_and_after_a_restart_not_at_all() {
     put(&home, &sealed);
     until(&mut daemon, "it rotates again", |d| kid(d).is_some_and(|kid| kid != before));
     until(&mut daemon, "and has no more to say of it", |d| !told(d).contains(SAYS));
+}
+
+#[test]
+fn a_store_that_is_gone_is_told_of_and_gone_on_with_when_it_is_back() {
+    let home = Home::with(POLICY);
+    let mut daemon = Daemon::start(&home, &["sessions"]);
+    let before = kid(&daemon).unwrap();
+    let (state, away) = (home.folder("state"), home.folder("state").with_extension("away"));
+    std::fs::rename(&state, &away).unwrap();
+    let says = "was replaced or removed while keyrota had it open; nothing rotates, signers are refused, verifiers get the last key sets";
+    until(&mut daemon, "it says so", |d| told(d).contains(says));
+    assert!(daemon.public_kids("sessions").contains(&before), "verifiers get what was read last");
+    assert_eq!(kid(&daemon), None, "signers are refused");
+    std::fs::rename(&away, &state).unwrap();
+    until(&mut daemon, "it rotates again", |d| kid(d).is_some_and(|kid| kid != before));
+    until(&mut daemon, "and has no more to say of it", |d| !told(d).contains("was replaced or removed"));
 }

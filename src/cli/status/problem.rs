@@ -57,6 +57,9 @@ fn of_tls(tls: &TlsReport, now: Timestamp) -> impl Iterator<Item = Problem> {
     refused.into_iter().chain(expiry)
 }
 
+/// What it means that a replica does not speak for its store.
+const NOT_FRESH: &str = "nothing rotates, signers are refused, verifiers get the last key sets";
+
 fn of_environment(environment: &EnvironmentReport, found: &mut Vec<Problem>) {
     let name = environment.name.as_str();
     let mut add = |severity, what: String, since, remedy: &str| {
@@ -70,11 +73,21 @@ fn of_environment(environment: &EnvironmentReport, found: &mut Vec<Problem>) {
         );
         add(Severity::Bad, what, None, "mend the file, then `keyrota check` and `keyrota reload --wait`");
     }
+    let trouble = environment.store_trouble.as_ref();
+    if let Some(trouble) = trouble {
+        let (why, hint) = trouble.what.split_once("; hint: ").unwrap_or((&trouble.what, remedy_for("store")));
+        let (severity, so) = if environment.fresh {
+            (Severity::Notice, "until what was read last is too old, everybody is served as before")
+        } else {
+            (Severity::Bad, NOT_FRESH)
+        };
+        add(severity, format!("{why}; {so}"), trouble.since, hint);
+    }
     if !environment.loaded {
         let what = "not every keyset has been looked at since the daemon began".to_owned();
         add(Severity::Notice, what, None, "it goes on by itself; the daemon's log shows how far it is");
-    } else if !environment.fresh {
-        let what = "its store does not answer: nothing rotates, signers are refused, verifiers get the last key sets".to_owned();
+    } else if !environment.fresh && trouble.is_none() {
+        let what = format!("its store does not answer: {NOT_FRESH}");
         add(Severity::Bad, what, environment.confirmed_at, "`journalctl -u keyrota` says why; it goes on by itself once the store answers");
     }
 }
