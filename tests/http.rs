@@ -17,7 +17,9 @@ use keyrota::http::operators::Readiness;
 use keyrota::http::reach::Exposed;
 use keyrota::http::serve::Limits;
 use keyrota::key::Algorithm;
+use keyrota::lifecycle::{Because, Pending, StepKind, Wait};
 use keyrota::policy::SignerAccess;
+use keyrota::reconcile::Status;
 use keyrota::status_report::migrate::MigrateReport;
 use keyrota::status_report::verbs::VerbReport;
 use keyrota::status_report::{ErrorReport, ReloadReport, StatusReport};
@@ -86,6 +88,18 @@ async fn what_has_no_key_set_is_one_answer() {
     assert_eq!(bodies.len(), 1, "nobody learns which keysets there are: {bodies:?}");
     let wrong = host.ask("POST", USERS, "Content-Length: 0\r\n").await;
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn only_what_could_not_be_read_is_not_known_to_be_absent() {
+    let away = || Because::Store { what: "away".to_owned() };
+    let waits = |step, document| {
+        let wait = Wait { pending: vec![Pending { step, kid: None, at: None, because: away() }], until: None };
+        Status { wait, ..status(document, rules(Algorithm::ES256)) }
+    };
+    assert!(waits(StepKind::Generate, None).is_known(), "a new keyset that the store does not take yet holds nobody up");
+    assert!(!waits(StepKind::Any, None).is_known(), "what could not be read may be there");
+    assert!(waits(StepKind::Any, Some(document("demo/users", Algorithm::ES256, 3))).is_known(), "what was read once is there");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::metrics::MeasuredStore;
 use crate::name::KeysetName;
 use crate::policy::{KeysetPolicy, Policy, StoreConfig, Target, Webhook};
 use crate::publish::{Places, Programs, Vendors};
-use crate::reconcile::{Reconciler, Status, Trouble, Wanted};
+use crate::reconcile::{Reconciler, Trouble, Wanted};
 use crate::rules::Rules;
 use crate::status_report::doctor::Finding;
 use crate::store::Store as _;
@@ -259,9 +259,7 @@ impl Environment {
         if self.board.freshness.is_fresh(done) {
             self.board.last_pass.store(Some(Arc::new(done.wall)));
             let keysets = self.board.keysets();
-            // A document that could not be read since the start may be there all the same.
-            let read = |status: &Status| status.document.is_some() || status.troubles.iter().all(|trouble| trouble.part != Part::Store);
-            let seen = |name: &KeysetName| keysets.get(name).and_then(|cell| cell.status()).is_some_and(|status| read(&status));
+            let seen = |name: &KeysetName| keysets.get(name).and_then(|cell| cell.status()).is_some_and(|status| status.is_known());
             if self.wanted.iter().all(seen) {
                 let _ = self.board.loaded.set(());
                 for waiting in self.waiting.drain(..) {

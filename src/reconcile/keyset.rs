@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::document::Document;
 use crate::event::{Event, Part};
 use crate::lifecycle::overdue::Overdue;
-use crate::lifecycle::{Because, StepKind, Wait};
+use crate::lifecycle::{Because, Pending, StepKind, Wait};
 use crate::name::{Generation, KeysetId, KeysetName, Kid};
 use crate::probe::{ProbeStanding, Watch};
 use crate::rules::Rules;
@@ -103,6 +103,14 @@ pub struct Status {
     pub probes: Vec<ProbeStanding>,
     /// The moment of the look.
     pub at: Timestamp,
+}
+
+impl Status {
+    /// Whether the store could say what there is of the keyset. What never could be read since the start may be there all the same.
+    pub fn is_known(&self) -> bool {
+        let unreadable = |p: &Pending| p.step == StepKind::Any && matches!(p.because, Because::Store { .. });
+        self.document.is_some() || !self.wait.pending.iter().any(unreadable)
+    }
 }
 
 /// Something that does not work.

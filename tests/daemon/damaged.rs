@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::crash::POLICY;
+use crate::keys::kid;
 use crate::process::{Daemon, Home, keyrota, until};
 use crate::verbs::said;
 
@@ -19,12 +20,8 @@ fn put(home: &Home, sealed: &[u8]) -> Vec<u8> {
     before
 }
 
-fn told(daemon: &Daemon) -> String {
+pub fn told(daemon: &Daemon) -> String {
     said(&keyrota(&["status", "fast/sessions"], &daemon.runtime))
-}
-
-fn kid(daemon: &Daemon) -> Option<String> {
-    daemon.document("sessions")?["kid"].as_str().map(str::to_owned)
 }
 
 const SAYS: &str = "the store holds something that cannot be read";
@@ -33,13 +30,13 @@ const SAYS: &str = "the store holds something that cannot be read";
 fn it_is_served_as_it_was_seen_last_and_after_a_restart_not_at_all() {
     let home = Home::with(POLICY);
     let mut daemon = Daemon::start(&home, &["sessions"]);
-    let before = kid(&daemon).unwrap();
+    let before = kid(&daemon, "sessions").unwrap();
     let sealed = put(&home, &[0; 300]);
     until(&mut daemon, "it says so", |d| told(d).contains(SAYS));
     let late = r#"keyrota_rotation_overdue{environment="fast",keyset="sessions",reason="store"}"#;
     until(&mut daemon, "it is late", |d| d.metric(late).as_deref() == Some("1"));
     assert!(told(&daemon).contains(&before), "what was read last is shown: {}", told(&daemon));
-    assert_eq!(kid(&daemon), Some(before.clone()), "and signs");
+    assert_eq!(kid(&daemon, "sessions"), Some(before.clone()), "and signs");
     assert!(daemon.public_kids("sessions").contains(&before));
     let doctor = said(&keyrota(&["doctor"], &daemon.runtime));
     assert!(doctor.contains(SAYS) && !doctor.contains("keyrota accept"), "nobody is asked to accept what is damaged: {doctor}");
@@ -49,10 +46,10 @@ fn it_is_served_as_it_was_seen_last_and_after_a_restart_not_at_all() {
     until(&mut daemon, "it says so again", |d| told(d).contains(SAYS));
     let answer = daemon.verifiers("sessions").unwrap();
     assert_eq!(answer.status, 503, "it may be there all the same: {}", answer.text());
-    assert_eq!(kid(&daemon), None);
+    assert_eq!(kid(&daemon, "sessions"), None);
 
     put(&home, &sealed);
-    until(&mut daemon, "it rotates again", |d| kid(d).is_some_and(|kid| kid != before));
+    until(&mut daemon, "it rotates again", |d| kid(d, "sessions").is_some_and(|kid| kid != before));
     until(&mut daemon, "and has no more to say of it", |d| !told(d).contains(SAYS));
 }
 
@@ -60,14 +57,14 @@ fn it_is_served_as_it_was_seen_last_and_after_a_restart_not_at_all() {
 fn a_store_that_is_gone_is_told_of_and_gone_on_with_when_it_is_back() {
     let home = Home::with(POLICY);
     let mut daemon = Daemon::start(&home, &["sessions"]);
-    let before = kid(&daemon).unwrap();
+    let before = kid(&daemon, "sessions").unwrap();
     let (state, away) = (home.folder("state"), home.folder("state").with_extension("away"));
     std::fs::rename(&state, &away).unwrap();
     let says = "was replaced or removed while keyrota had it open; nothing rotates, signers are refused, verifiers get the last key sets";
     until(&mut daemon, "it says so", |d| told(d).contains(says));
     assert!(daemon.public_kids("sessions").contains(&before), "verifiers get what was read last");
-    assert_eq!(kid(&daemon), None, "signers are refused");
+    assert_eq!(kid(&daemon, "sessions"), None, "signers are refused");
     std::fs::rename(&away, &state).unwrap();
-    until(&mut daemon, "it rotates again", |d| kid(d).is_some_and(|kid| kid != before));
+    until(&mut daemon, "it rotates again", |d| kid(d, "sessions").is_some_and(|kid| kid != before));
     until(&mut daemon, "and has no more to say of it", |d| !told(d).contains("was replaced or removed"));
 }

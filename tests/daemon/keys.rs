@@ -33,7 +33,7 @@ pub fn imported(daemon: &Daemon, args: &[&str], input: &str) {
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", said(&output));
 }
 
-fn kid(daemon: &Daemon, keyset: &str) -> Option<String> {
+pub fn kid(daemon: &Daemon, keyset: &str) -> Option<String> {
     daemon.document(keyset).and_then(|d| d["kid"].as_str().map(str::to_owned))
 }
 

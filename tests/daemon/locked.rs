@@ -3,16 +3,9 @@
 use rusqlite::Connection;
 
 use crate::crash::POLICY;
-use crate::process::{Daemon, Home, keyrota, until};
-use crate::verbs::said;
-
-fn told(daemon: &Daemon) -> String {
-    said(&keyrota(&["status", "fast/sessions"], &daemon.runtime))
-}
-
-fn kid(daemon: &Daemon) -> String {
-    daemon.document("sessions").unwrap()["kid"].as_str().unwrap().to_owned()
-}
+use crate::damaged::told;
+use crate::keys::kid;
+use crate::process::{Daemon, Home, until};
 
 /// Nothing rotates while somebody writes to this file, and everything after.
 #[track_caller]
@@ -25,10 +18,10 @@ fn held_up_by(file: &str, reason: &str, says: &str) {
     let late = format!(r#"keyrota_rotation_overdue{{environment="fast",keyset="sessions",reason="{reason}"}}"#);
     until(&mut daemon, "it is late", |d| d.metric(&late).as_deref() == Some("1"));
     until(&mut daemon, "and says that once", |d| told(d).contains("overdue because of that"));
-    let before = kid(&daemon);
+    let before = kid(&daemon, "sessions").unwrap();
     assert!(daemon.public_kids("sessions").contains(&before), "what is served goes on");
     other.execute_batch("ROLLBACK").unwrap();
-    until(&mut daemon, "it rotates again", |d| kid(d) != before);
+    until(&mut daemon, "it rotates again", |d| kid(d, "sessions").is_some_and(|kid| kid != before));
     until(&mut daemon, "and has no more to say of it", |d| !told(d).contains(says));
     assert_ne!(daemon.metric(&late).as_deref(), Some("1"));
 }
